@@ -1,0 +1,1 @@
+"""Backlot: a creator studio and its job system inside one PostgreSQL. `architecture` of the house: see README."""

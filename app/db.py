@@ -1,0 +1,284 @@
+"""Two doors to the database: `owned_by` sees one workspace's rows, `house` sees all. Neither opened: no rows.
+
+A transaction is opened, told whose it is and closed here and nowhere else; what it is told ends with it, so a
+pooler in front cannot carry an owner from one request to the next. Waiting is bounded: `statement_timeout`,
+`lock_timeout` and `idle_in_transaction_session_timeout` (reliability, section 5).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, ClassVar, LiteralString, Protocol, TypeVar, cast
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from app import config, log, postgres
+from app.errors import NotFound, Permanent, Retryable
+
+
+class Row(Protocol):
+    """Any dataclass: its fields are the columns it is read from."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+T = TypeVar("T", bound=Row)
+Params = Mapping[str, Any] | Sequence[Any] | None
+Conn = AsyncConnection[Any]
+
+# A dead server or a dead network is noticed within ten seconds (reliability, section 3, half-open
+# connection).
+NETWORK = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+COLUMNS = re.compile(r"\{(\w+\.)?columns\}")
+PAGE_ROLE = "backlot_page"
+HOUSE_ROLE = "backlot_house"
+_STATEMENT = {"web": "10s", "work": "60s"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the database is. `direct_dsn` goes past any pooler: LISTEN, migrations, workers."""
+
+    dsn: str
+    direct_dsn: str
+    pooled: bool
+    server: postgres.Server | None = None
+
+
+@lru_cache(maxsize=1)
+def locate() -> Place:
+    """The database of the settings, else the embedded one, started or joined; it stops with its last user.
+
+    Blocking (an embedded start takes up to a second): call it before the event loop, or in a thread.
+    """
+    settings = config.get()
+    if settings.database_url:
+        direct = settings.database_direct_url or settings.database_url
+        return Place(settings.database_url, direct, direct != settings.database_url)
+    server = postgres.start(
+        settings.backlot_home, pg_bin=settings.backlot_pg_bin, pg_user=settings.backlot_pg_user
+    )
+    return Place(server.dsn, server.dsn, False, server)
+
+
+@dataclasses.dataclass
+class _Doors:
+    pages: AsyncConnectionPool[Conn] | None = None
+    house: AsyncConnectionPool[Conn] | None = None
+    roles: bool = False
+    timeout: str = _STATEMENT["work"]
+
+
+_doors = _Doors()
+
+
+async def open_pools(
+    dsn: str, *, pages: bool, most: int = 10, pooled: bool = False, wait_s: float = 10
+) -> None:
+    """Open this process's pools; `pages` also for requests. `pooled` says a pooler in transaction mode is in
+    front.
+
+    Raises Retryable while the server does not answer, Permanent when the row rules are not in force.
+    """
+    _doors.timeout = _STATEMENT["web" if pages else "work"]
+    try:
+        _doors.house = await _opened(_pool(dsn, "house", most, pooled), wait_s)
+        async with _doors.house.connection() as conn:
+            _doors.roles = await _has_roles(conn)
+        if pages:
+            _doors.pages = await _opened(_pool(dsn, "pages", most, pooled), wait_s)
+        await check_rules()
+    except BaseException:
+        await close_pools()
+        raise
+
+
+async def connect(dsn: str) -> AsyncConnection[tuple[Any, ...]]:
+    """One connection of its own, in autocommit, for LISTEN; a dead network is noticed as by the pools."""
+    return await AsyncConnection.connect(make_conninfo(dsn, **NETWORK), autocommit=True)
+
+
+async def ensure_pools(dsn: str, *, pages: bool, most: int = 10) -> None:
+    """Open the pools unless they are open."""
+    if _doors.house is None:
+        await open_pools(dsn, pages=pages, most=most)
+
+
+def _pool(dsn: str, name: str, most: int, pooled: bool) -> AsyncConnectionPool[Conn]:
+    return AsyncConnectionPool(
+        dsn,
+        kwargs={**NETWORK, "prepare_threshold": None if pooled else 5, "application_name": f"backlot {name}"},
+        min_size=1,
+        max_size=most,
+        timeout=10,
+        max_idle=300,
+        reconnect_timeout=5,
+        open=False,
+        name=name,
+    )
+
+
+async def _opened(pool: AsyncConnectionPool[Conn], wait_s: float) -> AsyncConnectionPool[Conn]:
+    try:
+        await pool.open(wait=True, timeout=wait_s)
+    except (PoolTimeout, psycopg.Error) as error:
+        await pool.close()
+        raise Retryable("The database does not answer.", code="database_away") from error
+    return pool
+
+
+async def close_pools() -> None:
+    for pool in (_doors.pages, _doors.house):
+        if pool is not None:
+            await pool.close()
+    _doors.pages = _doors.house = None
+
+
+async def _has_roles(conn: Conn) -> bool:
+    """Whether this login may act as both of our roles, i.e. whether migrations were allowed to create them."""
+    cursor = await conn.execute(
+        """
+        SELECT count(*) = 2
+          FROM pg_roles
+         WHERE rolname IN (%s, %s) AND pg_has_role(current_user, oid, 'MEMBER')
+           AND (rolname = %s OR rolbypassrls)""",
+        [PAGE_ROLE, HOUSE_ROLE, PAGE_ROLE],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+@asynccontextmanager
+async def owned_by(workspace_id: int) -> AsyncIterator[Conn]:
+    """A transaction that sees and writes the rows of this workspace only, whatever is asked of it."""
+    role = PAGE_ROLE if _doors.roles else "none"
+    async with _transaction(_doors.pages or _doors.house, role, str(int(workspace_id)), "off") as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def house() -> AsyncIterator[Conn]:
+    """A transaction that sees every row: tasks, sign-in and the admin pages, nobody else."""
+    role = HOUSE_ROLE if _doors.roles else "none"
+    async with _transaction(_doors.house, role, "", "on") as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def _transaction(
+    pool: AsyncConnectionPool[Conn] | None, role: str, workspace: str, in_house: str
+) -> AsyncIterator[Conn]:
+    if pool is None:
+        raise Retryable("The database is not open.", code="database_away")
+    try:
+        async with pool.connection() as conn, conn.transaction():
+            await conn.execute(
+                """
+                SELECT set_config('role', %s, true), set_config('app.workspace_id', %s, true),
+                       set_config('app.house', %s, true), set_config('statement_timeout', %s, true),
+                       set_config('lock_timeout', '5s', true),
+                       set_config('idle_in_transaction_session_timeout', '30s', true)""",
+                [role, workspace, in_house, _doors.timeout],
+            )
+            yield conn
+    except (PoolTimeout, PoolClosed) as error:
+        raise Retryable("The database does not answer.", code="database_away") from error
+    except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected) as error:
+        raise Retryable("Two changes met; please try again.", code="conflict", after_s=1) from error
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        raise Retryable("The database is busy.", code="database_busy", after_s=2) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Retryable("The database went away.", code="database_away") from error
+
+
+def _filled(cls: type[Any], query: LiteralString) -> LiteralString:
+    """`{columns}` is the fields of the dataclass, `{t.columns}` the same of the table called t."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    # Only names of our own dataclasses enter the text, never a value.
+    return COLUMNS.sub(lambda found: ", ".join((found[1] or "") + name for name in names), query)
+
+
+async def many(conn: Conn, cls: type[T], query: LiteralString, params: Params = None) -> list[T]:
+    """Every row as a `cls`; `{columns}` in the query stands for its fields."""
+    async with conn.cursor(row_factory=class_row(cls)) as cursor:
+        await cursor.execute(_filled(cls, query), params)
+        return await cursor.fetchall()
+
+
+async def maybe(conn: Conn, cls: type[T], query: LiteralString, params: Params = None) -> T | None:
+    """The one row, or None when there is none."""
+    async with conn.cursor(row_factory=class_row(cls)) as cursor:
+        await cursor.execute(_filled(cls, query), params)
+        return await cursor.fetchone()
+
+
+async def one(conn: Conn, cls: type[T], query: LiteralString, params: Params = None) -> T:
+    """The one row; raises NotFound when there is none, which is also what a stranger's row looks like."""
+    row = await maybe(conn, cls, query, params)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def value(conn: Conn, query: LiteralString, params: Params = None) -> Any:
+    """The first column of the first row, or None when there is no row."""
+    cursor = await conn.execute(query, params)
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def rows(conn: Conn, query: LiteralString, params: Params = None) -> list[tuple[Any, ...]]:
+    cursor = await conn.execute(query, params)
+    return list(await cursor.fetchall())
+
+
+async def run(conn: Conn, query: LiteralString, params: Params = None) -> int:
+    """Carry out a statement; gives the number of rows it touched."""
+    return (await conn.execute(query, params)).rowcount
+
+
+async def check_rules() -> None:
+    """Refuse to start when an owned table lacks its rule, or when pages would pass it by (section 5)."""
+    async with house() as conn:
+        lacking = await rows(
+            conn,
+            """
+            SELECT classes.relname
+              FROM pg_class AS classes
+              JOIN pg_attribute AS columns ON columns.attrelid = classes.oid AND columns.attname =
+              'workspace_id'
+             WHERE classes.relkind IN ('r', 'p') AND classes.relnamespace = 'public'::regnamespace
+               AND classes.relname NOT IN ('sessions')
+               AND NOT (classes.relrowsecurity AND classes.relforcerowsecurity
+                        AND EXISTS (SELECT FROM pg_policy WHERE polrelid = classes.oid))""",
+        )
+    if lacking:
+        names = ", ".join(sorted(row[0] for row in lacking))
+        raise Permanent(f"These tables have no owner rule in force: {names}.", code="row_rules")
+    async with owned_by(0) as conn:
+        passes = await value(
+            conn, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+        )
+    if passes:
+        raise Permanent(
+            "The database role of the pages passes the row rules by (it is a superuser or has BYPASSRLS). "
+            "Use a role that may create roles, or an ordinary one.",
+            code="row_rules",
+        )
+    if not _doors.roles:
+        log.warning("one database role serves pages and tasks; row rules hold by FORCE ROW LEVEL SECURITY")

@@ -1,0 +1,27 @@
+"""Every queue and every job, one line each: how many together in a worker, how many tries, which waits and
+limits.
+
+Names and argument names are the contract's. The environment overrides a queue with `QUEUE_<NAME>_TOGETHER`,
+`_TRIES`, `_FIRST_WAIT_S` and `_MOST` (3/60 is three in sixty seconds, over all workers).
+"""
+
+from app.queue import HIGH, LOW, NORMAL, Job, Queue
+
+VIDEO_EDIT = Queue("video-edit", together=2, tries=2, first_wait_s=10, most=(3, 60))
+VIDEO_UPLOAD = Queue("video-upload", together=1, tries=2, first_wait_s=10, most=(3, 60))
+SOCIAL_PUBLISHING = Queue("social-publishing", together=5)
+UPKEEP = Queue("upkeep", together=2)
+
+QUEUES = (VIDEO_EDIT, VIDEO_UPLOAD, SOCIAL_PUBLISHING, UPKEEP)
+
+EDIT_VIDEO = Job("edit-video", VIDEO_EDIT, ("videoId",), once="edit-{videoId}", priority=HIGH)
+UPLOAD_VIDEO = Job("upload-video", VIDEO_UPLOAD, ("videoId",), once="upload-{videoId}")
+SETTLE_TARGET = Job("settle-target", SOCIAL_PUBLISHING, ("targetId",), once="settle-{targetId}")
+RELEASE_DUE = Job("release-due", UPKEEP, priority=HIGH)
+RENEW_TOKENS = Job("renew-tokens", UPKEEP, once="renew-tokens")
+RESCUE_STALLED = Job("rescue-stalled", UPKEEP, once="rescue-stalled")
+SWEEP = Job("sweep", UPKEEP, once="sweep", priority=LOW)
+
+JOBS = (EDIT_VIDEO, UPLOAD_VIDEO, SETTLE_TARGET, RELEASE_DUE, RENEW_TOKENS, RESCUE_STALLED, SWEEP)
+
+__all__ = ["HIGH", "JOBS", "LOW", "NORMAL", "QUEUES"]

@@ -1,0 +1,53 @@
+"""The platforms we post to, each behind the same interface (S0.8): `platforms.get("tiktok").begin(...)`.
+
+Adding one adds its package and one line here. Knows no row, no job and no setting but the platform's own.
+"""
+
+from __future__ import annotations
+
+from app.errors import NotFound
+from app.platforms import tiktok
+from app.platforms.base import (
+    App,
+    Call,
+    Chunks,
+    Creator,
+    Handle,
+    Kind,
+    Media,
+    Platform,
+    Post,
+    Profile,
+    Status,
+    Tokens,
+    Verdict,
+)
+
+_PLATFORMS: dict[str, Platform] = {"tiktok": tiktok}
+NAMES: tuple[str, ...] = tuple(_PLATFORMS)
+
+
+def get(name: str) -> Platform:
+    """The platform of this name; NotFound for one we do not know."""
+    if name not in _PLATFORMS:
+        raise NotFound(f"There is no platform called {name}.", code="unknown_platform")
+    return _PLATFORMS[name]
+
+
+__all__ = [
+    "NAMES",
+    "App",
+    "Call",
+    "Chunks",
+    "Creator",
+    "Handle",
+    "Kind",
+    "Media",
+    "Platform",
+    "Post",
+    "Profile",
+    "Status",
+    "Tokens",
+    "Verdict",
+    "get",
+]

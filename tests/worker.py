@@ -1,0 +1,42 @@
+"""Runs the real worker inside a test until nothing is left to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from app import db, queue
+
+
+class TestWorker:
+    """`run_until_idle` runs what is ready; with `ahead=True` scheduled jobs are brought forward until none is left."""
+
+    __test__ = False
+
+    def __init__(self, app: queue.HouseApp, dsn: str) -> None:
+        self.app = app
+        self.place = db.Place(dsn, dsn, False)
+
+    def worker(self, **options: Any) -> Any:
+        return self.app.make_worker(self.place, install_signal_handlers=False, **options)
+
+    async def run_until_idle(self, *, ahead: bool = False, most_rounds: int = 50) -> None:
+        for _ in range(most_rounds):
+            await self.worker(wait=False, listen_notify=False).run()
+            if not ahead or not await self._bring_forward():
+                return
+        raise AssertionError(f"still not idle after {most_rounds} rounds")
+
+    async def _bring_forward(self) -> int:
+        async with db.house() as conn:
+            return await db.run(
+                conn,
+                "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()",
+            )
+
+
+async def until(condition: Any, *, within_s: float = 10.0) -> None:
+    """Wait for something that another process or task brings about; fails after `within_s`."""
+    async with asyncio.timeout(within_s):
+        while not await condition():
+            await asyncio.sleep(0.02)
