@@ -71,6 +71,7 @@ INSERT INTO allowed_moves (machine, from_state, to_state) VALUES
     ('target', 'unconfirmed', 'published'),
     ('target', 'unconfirmed', 'failed'),
     ('target', 'unconfirmed', 'publishing'),
+    ('target', 'unconfirmed', 'queued'),
     ('target', 'failed', 'queued'),
     ('target', 'failed', 'scheduled'),
     ('target', 'missed', 'queued'),
@@ -124,3 +125,53 @@ CREATE TABLE target_calls (
 );
 CREATE INDEX target_calls_target_idx ON target_calls (workspace_id, target_id, id);
 CALL protect('target_calls', 'SELECT');
+
+-- The page role may read the ledger but not write it; these are the three things a person may do to it.
+
+-- Closes the open attempt of an own target unless its permit is spent. True: the permit is spent, it is too late.
+CREATE FUNCTION close_attempt_unsent(_target_id bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    _spent boolean;
+BEGIN
+    SELECT committed_at IS NOT NULL INTO _spent
+      FROM target_attempts
+     WHERE target_id = _target_id AND outcome IS NULL AND (workspace_id = app_workspace() OR in_house())
+       FOR UPDATE;
+    IF _spent THEN
+        RETURN true;
+    END IF;
+    UPDATE target_attempts SET outcome = 'cancelled', ended_at = clock_timestamp()
+     WHERE target_id = _target_id AND outcome IS NULL AND (workspace_id = app_workspace() OR in_house());
+    RETURN false;
+END $$;
+
+CREATE FUNCTION close_attempt_by_hand(_target_id bigint, _published boolean) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    UPDATE target_attempts
+       SET outcome = CASE WHEN _published THEN 'published' ELSE 'failed' END, reason = 'settled by hand',
+           ended_at = clock_timestamp()
+     WHERE target_id = _target_id AND outcome IS NULL AND (workspace_id = app_workspace() OR in_house())
+$$;
+
+-- Drops the reservations of an own target; the holder's name carries its id.
+CREATE FUNCTION give_back_limits(_target_id bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM limit_grants
+     WHERE holder = 'target-' || _target_id AND NOT started
+       AND EXISTS (SELECT FROM targets WHERE id = _target_id AND (workspace_id = app_workspace() OR in_house()))
+$$;
+
+-- The state people are shown: the video's own until it is edited, then its newest target's. The same mapping as
+-- `videos.Shown.state`; a test holds the two against each other.
+CREATE FUNCTION shown_video_state(_state text, _video_id bigint) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN _state <> 'EDITED' THEN _state ELSE coalesce(
+        (SELECT CASE targets.state
+                     WHEN 'draft' THEN 'EDITED' WHEN 'scheduled' THEN 'EDITED' WHEN 'queued' THEN 'UPLOAD_QUEUED'
+                     WHEN 'publishing' THEN 'UPLOADING' WHEN 'unconfirmed' THEN 'CONFIRMING'
+                     WHEN 'published' THEN 'POSTED' WHEN 'cancelled' THEN 'CANCELLED' ELSE 'FAILED' END
+           FROM targets
+          WHERE targets.video_id = _video_id
+          ORDER BY targets.id DESC
+          LIMIT 1), 'EDITED') END
+$$;

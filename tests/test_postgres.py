@@ -34,22 +34,21 @@ def home() -> Iterator[Path]:
 
 def spawn(home: Path, body: str = "sys.stdin.readline()", user: str | None = None) -> subprocess.Popen[str]:
     """Another process that joins the server of `home`, says so, and then does `body`."""
-    program = f"""
+    start = f"""
         import os, sys
         from pathlib import Path
         from app import postgres
         server = postgres.start(Path({str(home)!r}), for_tests=True)
         print("in", flush=True)
-        {body}
     """
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(body)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         user=user,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
     )
 
 
@@ -169,7 +168,7 @@ def test_a_zombie_server_does_not_keep_the_next_from_starting(home: Path) -> Non
         import psycopg
         print(psycopg.connect(server.dsn).execute("SELECT 'alive'").fetchone()[0], flush=True)
     """
-    process = joined(spawn(home, body.strip().replace("\n        ", "\n        ")))
+    process = joined(spawn(home, body))
     assert process.stdout is not None
     assert process.stdout.readline() == "alive\n"
     leave(process)

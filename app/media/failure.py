@@ -30,16 +30,20 @@ IN_PLAIN_WORDS = {
     "EBML header parsing failed": "its first bytes are damaged",
     "Invalid data found when processing input": "what is in it does not make sense",
     "could not find codec parameters": "what is in it does not make sense",
+    "Could not open encoder before EOF": "there is no whole picture in it",
     "End of file": "it ends before it begins",
 }
 # The input's fault, whoever reads it and however often.
 BAD_INPUT = re.compile(
     r"Invalid data found|moov atom not found|not on whitelist|max pixel count|Error opening input"
     r"|Could not find codec parameters|Unsupported codec|Decoder .* not found|unknown codec|no decoder found"
-    r"|header parsing failed|Decode error rate|matches no streams|Error submitting packet to decoder",
+    r"|Could not open encoder before EOF|header parsing failed|Decode error rate|matches no streams|Error submitting packet to decoder",
     re.IGNORECASE,
 )
-NO_MEMORY = re.compile(r"Cannot allocate memory|Out of memory|malloc.* failed|Failed to allocate", re.IGNORECASE)
+NO_MEMORY = re.compile(
+    r"Cannot allocate memory|Resource temporarily unavailable|Out of memory|malloc.* failed|Failed to allocate",
+    re.IGNORECASE,
+)
 # bwrap tells the signal that ended its child as 128 + its number. Only these: ffmpeg's own exit codes are the low
 # byte of its error, so 183 is "invalid data" and no signal.
 THROUGH_BWRAP = {
@@ -52,7 +56,7 @@ THROUGH_BWRAP = {
 # What ffmpeg exits with after finishing its files on SIGTERM or SIGINT.
 STOPPED = 255
 WHERE = re.compile(r"^(\[[^\]]*\]\s*)+")
-OUR_PATH = re.compile(r"(file:)?/\S+?(?=[:\s,'\"]|$)")
+OUR_PATH = re.compile(r"(?<!\w)(?:file:)?/\S+?(?=[:\s,'\"]|$)")
 
 
 def failure(code: int, tail: Sequence[str], limits: Limits) -> HouseError:
@@ -65,7 +69,9 @@ def failure(code: int, tail: Sequence[str], limits: Limits) -> HouseError:
         return Retryable(f"The result grew beyond {limits.file_bytes // MIB} MiB", code="result_too_large")
     if number == signal.SIGXCPU:
         return Retryable(f"Work on this video used more than {limits.cpu_s} CPU seconds", code="too_slow")
-    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) or (code == STOPPED and not BAD_INPUT.search(text)):
+    if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) or (
+        code == STOPPED and not BAD_INPUT.search(text)
+    ):
         return Interrupted("Work on this video was told to stop", code="stopped")
     if number == signal.SIGKILL:
         return Retryable("ffmpeg was killed, most likely because memory ran short", code="killed")

@@ -53,7 +53,9 @@ def program() -> Program:
     try:
         path = Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise Permanent("There is no ffmpeg here: install one, or set BACKLOT_FFMPEG", code="no_ffmpeg") from error
+        raise Permanent(
+            "There is no ffmpeg here: install one, or set BACKLOT_FFMPEG", code="no_ffmpeg"
+        ) from error
     if lack := lacks(path):
         raise Permanent(f"The ffmpeg that came with the packages cannot be used: {lack}", code="no_ffmpeg")
     return _look(path.resolve(), "bundled")
@@ -100,7 +102,9 @@ def _listed(path: Path, kind: str) -> frozenset[str]:
 
 def _ask(path: Path, question: str) -> str:
     asked = subprocess.run(  # noqa: S603 - the program is ours or the operator's, the argument is fixed
-        [str(path), "-hide_banner", "-nostdin", question] if question != "-version" else [str(path), question],
+        [str(path), "-hide_banner", "-nostdin", question]
+        if question != "-version"
+        else [str(path), question],
         capture_output=True,
         check=True,
         timeout=20,

@@ -6,6 +6,7 @@ No word of a person stands in the command: titles come in through a file, number
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +77,10 @@ def command(
         compiler.output(*streams, f"file:{files.video}", **_video_options(plan, probe, config)),
         *_still_outputs(poster, plan, files, poster_s),
     ]
-    return [str(word) for word in compiler.compile(compiler.merge_outputs(*made).overwrite_output(), cmd=str(program))]
-
-
-def first_picture(program: Path, plan: Plan, files: Files) -> list[str]:
-    """The command for the stills alone, from the first picture of the finished video."""
-    source = compiler.input(f"file:{files.video}", protocol_whitelist="file", format_whitelist="mov,mp4")
-    outputs = compiler.merge_outputs(*_still_outputs(source["v:0"], plan, files, 0.0)).overwrite_output()
-    return [str(word) for word in compiler.compile(outputs, cmd=str(program))]
+    whole = compiler.merge_outputs(*made).overwrite_output()
+    if threads := _threads(config):
+        whole = whole.global_args("-filter_complex_threads", str(threads["threads"]))
+    return [str(word) for word in compiler.compile(whole, cmd=str(program))]
 
 
 def still_sizes(plan: Plan) -> dict[StillName, tuple[int, int]]:
@@ -97,7 +94,9 @@ def still_sizes(plan: Plan) -> dict[StillName, tuple[int, int]]:
 
 
 def _threads(config: Config) -> dict[str, int]:
-    return {"threads": config.ffmpeg_threads} if config.ffmpeg_threads else {}
+    """FFMPEG_THREADS, else ffmpeg's own choice, but for large machines: its choice there breaks the memory limit."""
+    count = config.ffmpeg_threads or (MOST_THREADS if (os.cpu_count() or 1) > MOST_THREADS else 0)
+    return {"threads": count} if count else {}
 
 
 def _picture(source: Any, plan: Plan, design: Design, files: Files, probe: Probe) -> Any:
@@ -242,8 +241,12 @@ def _video_options(plan: Plan, probe: Probe, config: Config) -> dict[str, Any]:
 
 
 def _still_outputs(shown: Any, plan: Plan, files: Files, poster_s: float) -> list[Any]:
-    """Poster and thumbnails: the one picture at `poster_s`, in four sizes."""
-    one = shown.filter("trim", start=round(poster_s, 3)).filter("trim", end_frame=1)
+    """Poster and thumbnails: the one picture at `poster_s`, in four sizes.
+
+    The last picture is held for ever, so that there is one also where the sound lasts longer than the video.
+    """
+    held = shown.filter("tpad", stop=-1, stop_mode="clone")
+    one = held.filter("trim", start=round(poster_s, 3)).filter("trim", end_frame=1)
     four = one.filter("scale", *plan.canvas, out_range="pc").filter("format", "yuvj420p").split()
     outputs = [_jpeg(four[0], files.poster)]
     for at, (name, size) in enumerate(still_sizes(plan).items(), start=1):
@@ -253,5 +256,7 @@ def _still_outputs(shown: Any, plan: Plan, files: Files, poster_s: float) -> lis
 
 def _jpeg(shown: Any, path: Path) -> Any:
     return compiler.output(
-        shown, f"file:{path}", **{"c:v": "mjpeg", "frames:v": 1, "update": 1, "format": "image2", "q:v": JPEG_QUALITY}
+        shown,
+        f"file:{path}",
+        **{"c:v": "mjpeg", "frames:v": 1, "update": 1, "format": "image2", "q:v": JPEG_QUALITY},
     )

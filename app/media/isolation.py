@@ -49,7 +49,8 @@ class Limits:
 @lru_cache(maxsize=1)
 def way() -> Way:
     """The strongest way that really works on this machine; tried once per process and written to the log."""
-    found = next((name for name in ("bwrap", "setpriv") if _works(name)), "rlimits")
+    tools: tuple[Way, ...] = ("bwrap", "setpriv")
+    found = next((tool for tool in tools if _works(tool)), "rlimits")
     log.info("ffmpeg runs behind walls", isolation=SAID[found])
     return found
 
@@ -84,8 +85,8 @@ def wrap(
     walls = [_tool("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     for name, value in environment(writable).items():
         walls += ["--setenv", name, value]
-    for place in (*SYSTEM_FOLDERS, *SYSTEM_FILES):
-        walls += ["--ro-bind-try", place, place]
+    for system in (*SYSTEM_FOLDERS, *SYSTEM_FILES):
+        walls += ["--ro-bind-try", system, system]
     walls += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - an empty one of its own
     walls += ["--bind", str(writable), str(writable), "--chdir", str(writable)]
     # Behind the writable folder, so that a source inside it stays read-only too.

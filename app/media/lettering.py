@@ -74,7 +74,9 @@ def letter(
 def plain(text: str) -> str:
     """These words for the text field of an ASS event: shown as they are, whatever they hold."""
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").splitlines()
-    kept = ("".join(ch if ch.isprintable() or ch == "\u200d" else " " for ch in line).strip() for line in lines)
+    kept = (
+        "".join(ch if ch.isprintable() or ch == "\u200d" else " " for ch in line).strip() for line in lines
+    )
     return "\\N".join(line.replace("\\", "\\" + JOINER).replace("{", "\\{") for line in kept)
 
 
@@ -95,7 +97,8 @@ def _broken(text: str, size_px: float, width_px: int) -> str:
     lines = []
     for line in text.splitlines():
         words = [
-            "\n".join(word[at : at + fitting] for at in range(0, len(word), fitting)) for word in line.split(" ")
+            "\n".join(word[at : at + fitting] for at in range(0, len(word), fitting))
+            for word in line.split(" ")
         ]
         lines.append(" ".join(words))
     return plain("\n".join(lines))

@@ -25,13 +25,14 @@ def check(probe: Probe, bytes_total: int) -> None:
         raise Refused(f"The file is larger than {MAX_BYTES // GIB} GiB", code="too_many_bytes", status=413)
     if probe.streams > MAX_STREAMS:
         raise Refused(
-            f"The file holds {probe.streams} streams; at most {MAX_STREAMS} are taken", code="too_many_streams"
+            f"The file holds {probe.streams} streams; at most {MAX_STREAMS} are taken",
+            code="too_many_streams",
         )
     # The stored size is what a decoder makes room for; the shown one is what we would make.
     sides = (probe.width_px, probe.height_px, probe.coded_width_px, probe.coded_height_px)
     if max(sides) > MAX_SIDE_PX:
         raise Refused(
-            f"The picture is {probe.coded_width_px} × {probe.coded_height_px}; no side may be over {MAX_SIDE_PX} pixels",
+            f"The picture is {max(sides)} pixels on its longest side; at most {MAX_SIDE_PX} are taken",
             code="too_wide",
         )
     pixels = max(probe.width_px * probe.height_px, probe.coded_width_px * probe.coded_height_px)
@@ -47,7 +48,8 @@ def check(probe: Probe, bytes_total: int) -> None:
         )
     if probe.fps is not None and probe.fps > MAX_FPS:
         raise Refused(
-            f"The video has {probe.fps:g} frames a second; at most {MAX_FPS} are taken", code="too_many_frames"
+            f"The video has {probe.fps:g} frames a second; at most {MAX_FPS} are taken",
+            code="too_many_frames",
         )
     if probe.duration_s * pixels * (probe.fps or LIKELY_FPS) > MAX_WORK_PIXELS:
         raise Refused(

@@ -23,7 +23,16 @@ class Profile:
 TIKTOK = Profile("tiktok", min_fps=23, max_fps=60, min_side_px=360, max_side_px=4096)
 
 # Rates with a name of their own; ffmpeg wants the exact fraction of the first three.
-RATES = {23.976: "24000/1001", 29.97: "30000/1001", 59.94: "60000/1001", 24: "24", 25: "25", 30: "30", 50: "50", 60: "60"}
+RATES = {
+    23.976: "24000/1001",
+    29.97: "30000/1001",
+    59.94: "60000/1001",
+    24: "24",
+    25: "25",
+    30: "30",
+    50: "50",
+    60: "60",
+}
 # A rate printed with two digits, so 23.98 is 23.976.
 NEAR = 0.02
 USUAL_FPS = 30.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,10 +18,14 @@ from app.media.run import execute
 
 # More pixels are refused by ffmpeg itself, also while it only looks (reliability.md, section 6).
 MAX_PIXELS = 40_000_000
+# The second is what ffmpeg says past its own limit, whatever ours is.
+TOO_LARGE = re.compile(r"exceeds specified max pixel count|Picture size \d+x\d+ is invalid")
 # A file that states no length is walked through, without decoding, this far at most: past the longest we take.
 MEASURED_S = 3601
 PROBE_LIMITS = Limits(wall_s=60, idle_s=60, cpu_s=60)
 PROBE_LINES = 2000
+# The slowest disk we reckon with.
+SLOW_BYTES_A_SECOND = 20 * 1024**2
 # A stated rate this high is the clock of the container, not a rate of pictures (live WebM says 1000).
 CLOCK_FPS = 240.0
 # Nominal and average rate further apart than this: the pictures do not come evenly.
@@ -97,9 +102,9 @@ async def probe(path: Path) -> Probe:
             lines=PROBE_LINES,
         )
         streams = _streams(ended.code, ended.log_tail)
-        if streams.duration_s is None:
+        if streams.duration_s is None or not _plausible(_video(streams).fps):
             streams = await _measure(streams, [str(program.path), *given], folder, path)
-    return _as_probe(streams)
+    return as_probe(streams)
 
 
 def _look(path: Path) -> sniff.Kind:
@@ -115,7 +120,7 @@ def _look(path: Path) -> sniff.Kind:
 def _streams(code: int, log_tail: tuple[str, ...]) -> Streams:
     """What was printed, as fields. Without an output ffmpeg always ends with an error, so its code says little."""
     text = "\n".join(log_tail)
-    if "exceeds specified max pixel count" in text:
+    if TOO_LARGE.search(text):
         raise Refused(
             f"The picture has more than {MAX_PIXELS // 10**6} million pixels", code="too_many_pixels"
         )
@@ -127,14 +132,14 @@ def _streams(code: int, log_tail: tuple[str, ...]) -> Streams:
 
 
 async def _measure(streams: Streams, argv: list[str], folder: Path, path: Path) -> Streams:
-    """Walk through the packets of a file that states no length (a live recording), and count."""
+    """Walk through the packets of a file that states no length or no rate (a live recording), and count."""
     index = _video(streams).index
     ended = await execute(
         [
             *(argv[0], "-hide_banner", "-nostdin", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
             *(*argv[1:], "-map", f"0:{index}", "-c", "copy", "-t", str(MEASURED_S), "-f", "null", "-"),
         ],
-        limits=PROBE_LIMITS,
+        limits=replace(PROBE_LIMITS, wall_s=60 + path.stat().st_size / SLOW_BYTES_A_SECOND),
         writable=folder,
         readable=(path.resolve(),),
     )
@@ -145,7 +150,11 @@ async def _measure(streams: Streams, argv: list[str], folder: Path, path: Path) 
     if ended.code != 0 or duration_s <= 0:
         raise failure.unreadable(ended.log_tail or ("its length cannot be found",))
     counted = int(ended.report.get("frame", "0"))
-    return replace(streams, duration_s=duration_s, counted_fps=round(counted / duration_s, 2) or None)
+    return replace(
+        streams,
+        duration_s=streams.duration_s or duration_s,
+        counted_fps=round(counted / duration_s, 2) or None,
+    )
 
 
 def _video(streams: Streams) -> Picture:
@@ -156,7 +165,12 @@ def _video(streams: Streams) -> Picture:
     return shown[0]
 
 
-def _as_probe(streams: Streams) -> Probe:
+def _plausible(fps: float | None) -> bool:
+    return fps is not None and fps <= CLOCK_FPS
+
+
+def as_probe(streams: Streams) -> Probe:
+    """The video of a description: turned upright, with square pixels. Refused if there is none."""
     video = _video(streams)
     if not video.width_px or not video.height_px:
         raise Refused("This video cannot be read: its picture has no size", code="unreadable_media")
@@ -165,9 +179,7 @@ def _as_probe(streams: Streams) -> Probe:
         width = max(1, round(width * video.aspect))
     if video.rotation % 180 == 90:
         width, height = height, width
-    nominal, fps = video.nominal_fps, video.fps
-    if fps is None or fps > CLOCK_FPS and streams.counted_fps:
-        fps = streams.counted_fps or (nominal if nominal and nominal <= CLOCK_FPS else None)
+    nominal, fps = video.nominal_fps, streams.counted_fps or video.fps
     uneven = fps is None or nominal is None or abs(nominal - fps) > EVEN * fps
     sound = streams.sounds[0] if streams.sounds else Sound(-1, "", None, 0, None)
     return Probe(

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from app.errors import Refused
 
 STREAM = re.compile(r"^  Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\([^)]*\))?: (\w+): (.*)$")
-DURATION = re.compile(r"^  Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)(?:,.*?bitrate: (?:(\d+) kb/s|N/A))?")
+DURATION = re.compile(
+    r"^  Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)(?:,.*?bitrate: (?:(\d+) kb/s|N/A))?"
+)
 TURN = re.compile(r"^      (?:Display Matrix|displaymatrix): rotation of (-?\d+(?:\.\d+)?) degrees")
 CODEC = re.compile(r"^(\w+)(?: \(([^()/]+)\))?")
 SIZE = re.compile(r"(?:^|, )(\d+)x(\d+)(?= \[|,|$)")
@@ -119,7 +121,7 @@ def _picture(index: int, words: str) -> Picture:
     form = re.search(r", (\w+)(?:\(([^)]*)\))?, ", words)
     about = [part.strip() for part in (form[2] or "").split(",")] if form else []
     colours = next((part for part in about if "/" in part), "")
-    matrix, _, transfer = colours.partition("/")[0], *colours.rpartition("/")[1:]
+    matrix, transfer = colours.split("/")[0], colours.split("/")[-1]
     single = next((part for part in about if part.startswith(("bt", "smpte", "gbr", "fcc"))), None)
     size, aspect = SIZE.search(words), ASPECT.search(words)
     rates = {name: float(number) * (1000 if kilo else 1) for number, kilo, name in RATE.findall(words)}

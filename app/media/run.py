@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from app.errors import Retryable
 from app.media import isolation
@@ -149,24 +150,25 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=before_exec,  # noqa: PLW1509 - see isolation.before_exec
+            preexec_fn=before_exec,
             env=environment,
             cwd=folder,
         )
+        self._pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe is not None]
         self._transports: list[asyncio.ReadTransport] = []
         threading.Thread(target=self._reap, name="ffmpeg-reaper", daemon=True).start()
 
     async def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
         """Its stdout and stderr, readable without blocking."""
-        readers = []
-        for pipe in (self._process.stdout, self._process.stderr):
-            reader = asyncio.StreamReader()
-            transport, _ = await self._loop.connect_read_pipe(
-                lambda reader=reader: asyncio.StreamReaderProtocol(reader), pipe
-            )
-            self._transports.append(transport)
-            readers.append(reader)
-        return readers[0], readers[1]
+        return await self._reader(self._pipes[0]), await self._reader(self._pipes[0])
+
+    async def _reader(self, pipe: IO[bytes]) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader()
+        transport, _ = await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        # From here on the transport closes the pipe, and nobody else may.
+        self._pipes.remove(pipe)
+        self._transports.append(transport)
+        return reader
 
     async def stop(self) -> None:
         """End it and all its children: asked first, then killed; nothing to do if it has ended."""
@@ -180,9 +182,8 @@ class _Child:
                 self._signal(signal.SIGKILL)
             for transport in self._transports:
                 transport.close()
-            for pipe in (self._process.stdout, self._process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            for pipe in self._pipes:
+                pipe.close()
         await asyncio.wait({self.ended})
 
     def _signal(self, number: signal.Signals) -> None:

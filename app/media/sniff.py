@@ -29,7 +29,19 @@ MPEGTS = Kind("mpegts", "video/mp2t", "ts", "mpegts")
 KINDS = (MP4, MOV, WEBM, MATROSKA, AVI, MPEGTS)
 
 ACCEPTED = "send MP4, MOV, WebM, MKV, AVI or MPEG-TS"
-PICTURE_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
+PICTURE_BRANDS = (
+    b"heic",
+    b"heix",
+    b"hevc",
+    b"hevx",
+    b"heim",
+    b"heis",
+    b"mif1",
+    b"msf1",
+    b"avif",
+    b"avis",
+    b"crx ",
+)
 SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")
 # Boxes an old QuickTime file, older than `ftyp`, begins with.
 OLD_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")

@@ -29,7 +29,8 @@ def check_whole(path: Path, kind: Kind) -> None:
             missing = 0
     if missing > 0:
         raise Refused(
-            f"This video was cut short: {missing:,} bytes are missing at its end. Send the whole file.", code=CUT
+            f"This video was cut short: {missing:,} bytes are missing at its end. Send the whole file.",
+            code=CUT,
         )
 
 

@@ -117,9 +117,10 @@ class Server:
             self.socket_folder = _launch(self.data, self.binaries, self.account, self.for_tests)
 
     def _stop(self, mode: StopMode) -> None:
-        answering = _answering(self.data)
-        # A killed server leaves its pid file; pg_ctl would wait a minute for a zombie to remove it.
-        if _read_pid(self.data) is None or not (answering or _postgres_processes(self.data) or not HAS_PROC):
+        # A killed server leaves its pid file, and pg_ctl would wait a minute for a zombie to remove it, or
+        # send its signal to whoever has that number now.
+        pid = _read_pid(self.data)
+        if pid is None or (HAS_PROC and pid not in _postgres_processes(self.data)):
             return
         code = _pg_ctl(self, "stop", "-m", mode)
         if code != 0 and _answering(self.data):

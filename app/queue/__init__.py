@@ -22,6 +22,7 @@ from app.queue.rows import (
     pause,
     resume,
     retry,
+    retry_ended,
 )
 from app.queue.running import Run, current
 from app.queue.upkeep import forget_workers, put_back_unowned, sweep
@@ -53,6 +54,7 @@ __all__ = [
     "put_back_unowned",
     "resume",
     "retry",
+    "retry_ended",
     "stalled",
     "sweep",
     "usage",

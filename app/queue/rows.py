@@ -222,6 +222,17 @@ async def retry(conn: db.Conn, job_id: int) -> None:
         raise WrongState("This job is not over: it cannot be retried now.", code="not_over")
 
 
+async def retry_ended(conn: db.Conn, job_id: int | None) -> bool:
+    """Retry this job if it ended without success; False when there is none to retry, and nothing is changed."""
+    if job_id is None:
+        return False
+    try:
+        await retry(conn, job_id)
+    except WrongState:
+        return False
+    return True
+
+
 async def cancel(conn: db.Conn, job_id: int, reason: str) -> bool:
     """Take a waiting job out of the line, or ask the worker that runs it to stop; False when it is over
     already.

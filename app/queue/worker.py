@@ -273,7 +273,8 @@ class HouseWorker(engine.Worker):
             idle = False
             try:
                 while not self._stop_event.is_set() and (names := self._lines_with_room()):
-                    # Idle only if nothing ran before the look: what ends during it may have gone back in line.
+                    # Idle only if nothing ran before the look: what ends during it may have gone back in
+                    # line.
                     idle = not self.runs
                     job = await self._claim(names)
                     if job is None:

@@ -98,8 +98,8 @@ async def accounts(request: Request) -> Response:
                 return _no(404, "not_found", "There is no such creator.")
             return JSONResponse({"account": _account(changed, world.settings.client_key)})
         name = body.get("displayName")
-        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 60:
-            raise Wrong("`displayName` must be 1 to 60 characters.")
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100:
+            raise Wrong("`displayName` must be 1 to 100 characters.")
         scopes = body.get("scopes", list(SCOPES))
         if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(SCOPES):
             raise Wrong(f"`scopes` must be a list out of: {', '.join(SCOPES)}.")

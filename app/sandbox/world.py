@@ -143,6 +143,7 @@ class World:
     clock: Callable[[], float]
     settings: Settings
     pulls: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    looking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _connection: sqlite3.Connection | None = None
     _line: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox")

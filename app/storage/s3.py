@@ -173,18 +173,17 @@ class S3:
         if await self._look(key) is not None:
             raise key_exists(key)
 
-    async def is_ours(self, key: str, bytes_total: int, mark: str) -> bool:
+    async def is_ours(self, key: str, bytes_total: int, mark: str, looks: int = LOOKS_AFTER_WRITE) -> bool:
         """Whether the object under the key is the one written under this mark, with this size.
 
         Looks again a few times: not every compatible server shows a new object at once.
         """
-        for look in range(LOOKS_AFTER_WRITE):
-            answer = await self._look(key)
-            if answer is not None and answer["ContentLength"] == bytes_total:
+        for look in range(looks):
+            await anyio.sleep(0.2 * look)
+            if (answer := await self._look(key)) is not None:
                 # A server that keeps no metadata gives none back; then the size must do.
-                return str(answer.get("Metadata", {}).get(MARK, mark)) == mark
-            if look + 1 < LOOKS_AFTER_WRITE:
-                await anyio.sleep(0.2 * (look + 1))
+                there = answer.get("Metadata", {}).get(MARK, mark)
+                return bool(there == mark and answer["ContentLength"] == bytes_total)
         return False
 
     async def _put_one(self, body: bytearray, key: str, content_type: str, mark: str) -> Stored:

@@ -83,9 +83,10 @@ def _home() -> Path:
 def _make(home: Path, name: str) -> tuple[Path, int]:
     """A new folder and the lock that keeps it alive."""
     while True:
-        folder = home / f"{name}.{os.getpid()}.{secrets.token_hex(8)}"
-        if not _OURS.fullmatch(folder.name):
+        full_name = f"{name}.{os.getpid()}.{secrets.token_hex(8)}"
+        if not _OURS.fullmatch(full_name):
             raise Refused("A scratch name has small letters, digits and dashes.", code="bad_name")
+        folder = home / full_name
         folder.mkdir(mode=0o700)
         if (lock := _locked(folder)) is not None:
             return folder, lock

@@ -64,7 +64,10 @@ async def blocks(
     One block is in memory at a time. When the stream breaks, what came before is given out as a last block
     and then the error is raised. More than `most` new bytes: Refused (`too_large`).
     """
-    block = bytearray(first)
+    # One buffer for the whole stream: whoever takes a block is done with it before asking for the next.
+    block = bytearray(block_bytes)
+    filled = len(first)
+    block[:filled] = first
     count = 0
     try:
         async for chunk in chunks:
@@ -75,18 +78,19 @@ async def blocks(
                 )
             view = memoryview(chunk)
             while view:
-                room = block_bytes - len(block)
-                block += view[:room]
-                view = view[room:]
-                if len(block) == block_bytes:
+                some = view[: block_bytes - filled]
+                block[filled : filled + len(some)] = some
+                filled += len(some)
+                view = view[len(some) :]
+                if filled == block_bytes:
                     yield block
-                    block = bytearray()
+                    filled = 0
     except Exception:
-        if block:
-            yield block
+        if filled:
+            yield block[:filled]
         raise
-    if block:
-        yield block
+    if filled:
+        yield block[:filled]
 
 
 async def file_chunks(path: Path, chunk_bytes: int) -> AsyncGenerator[bytes, None]:

@@ -1,192 +1,76 @@
-"""A fresh simulated world for each test, with a real server, and a client that knows the platform's calls."""
+"""A fresh simulated world for each test, with a real server."""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx2
-import imageio_ffmpeg
 import pytest
+import sandbox_serve
+import uvicorn
+from sandbox_kit import Client, Process, answering, free_port, made_clip
 
 from app import sandbox
-from tests.sandbox import serve
-
-POSTING = "/tiktok/v2/post/publish"
-REDIRECT = "http://127.0.0.1:3000/accounts/tiktok/callback"
-CLIENT = {"client_key": "sandbox", "client_secret": "sandbox-secret"}
-WISH = {
-    "title": "Three knots",
-    "privacy_level": "SELF_ONLY",
-    "brand_content_toggle": False,
-    "brand_organic_toggle": False,
-}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@dataclass
-class Person:
-    """A connected creator: what a client holds after the exchange."""
-
-    world: Client
-    username: str
-    tokens: dict[str, Any]
-
-    def call(self, path: str, body: Any = None, **more: Any) -> httpx2.Response:
-        headers = {"authorization": f"Bearer {self.tokens['access_token']}"}
-        return self.world.http.post(path, json={} if body is None else body, headers=headers, **more)
-
-    def get(self, path: str, **more: Any) -> httpx2.Response:
-        headers = {"authorization": f"Bearer {self.tokens['access_token']}"}
-        return self.world.http.get(path, headers=headers, **more)
-
-    def creator_info(self) -> httpx2.Response:
-        return self.call(f"{POSTING}/creator_info/query/")
-
-    def init(self, size: int, chunk: int = 0, count: int = 1, **wish: Any) -> httpx2.Response:
-        source = {
-            "source": "FILE_UPLOAD",
-            "video_size": size,
-            "chunk_size": chunk or size,
-            "total_chunk_count": count,
-        }
-        return self.call(f"{POSTING}/video/init/", {"post_info": WISH | wish, "source_info": source})
-
-    def draft(self, size: int) -> httpx2.Response:
-        source = {"source": "FILE_UPLOAD", "video_size": size, "chunk_size": size, "total_chunk_count": 1}
-        return self.call(f"{POSTING}/inbox/video/init/", {"source_info": source})
-
-    def status(self, publish_id: str) -> httpx2.Response:
-        return self.call(f"{POSTING}/status/fetch/", {"publish_id": publish_id})
-
-    def state(self, publish_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.status(publish_id).json()["data"]
-        return found
-
-    def posted(self, clip: bytes, **wish: Any) -> str:
-        """Post a clip in one chunk; gives the publish_id."""
-        begun = self.init(len(clip), **wish).json()["data"]
-        assert self.world.put(begun["upload_url"], clip).status_code == 201
-        return str(begun["publish_id"])
-
-
-@dataclass
-class Client:
-    """The outside of one world: its address, its clock, and the calls a tester makes."""
-
-    home: Path
-    port: int
-    http: httpx2.Client = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.http = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.port}/sandbox", timeout=30, trust_env=False
-        )
-
-    def later(self, seconds: float) -> None:
-        """Move this world's clock forward."""
-        clock = self.home / "clock"
-        now = float(clock.read_text()) if clock.exists() else 0.0
-        fresh = self.home / "clock.new"
-        fresh.write_text(str(now + seconds))
-        fresh.replace(clock)
-
-    def person(self, name: str = "Maya Makes", **switches: Any) -> Person:
-        made = self.http.post("/accounts", json={"platform": "tiktok", "displayName": name, **switches})
-        assert made.status_code == 201, made.text
-        tokens = self.token(code=made.json()["code"]).json()
-        assert "access_token" in tokens, tokens
-        return Person(self, made.json()["account"]["username"], tokens)
-
-    def token(self, **form: str) -> httpx2.Response:
-        grant = {"grant_type": "authorization_code", "redirect_uri": REDIRECT} if "code" in form else {}
-        return self.http.post("/tiktok/v2/oauth/token/", data=CLIENT | grant | form)
-
-    def refresh(self, refresh_token: str) -> httpx2.Response:
-        return self.token(grant_type="refresh_token", refresh_token=refresh_token)
-
-    def put(
-        self, url: str, chunk: bytes, start: int = 0, total: int | None = None, **headers: str
-    ) -> httpx2.Response:
-        end, whole = start + len(chunk) - 1, len(chunk) if total is None else total
-        sent = {"content-type": "video/mp4", "content-range": f"bytes {start}-{end}/{whole}"} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
-        return self.http.put(url, content=chunk, headers=sent)
-
-    def arm(self, fault: str, **more: Any) -> dict[str, Any]:
-        armed = self.http.post("/faults", json={"fault": fault, **more})
-        assert armed.status_code == 201, armed.text
-        found: dict[str, Any] = armed.json()["fault"]
-        return found
-
-    def apps(self, **changes: Any) -> None:
-        answer = self.http.post("/apps", json=changes)
-        assert answer.status_code == 200, answer.text
-
-    def ledger(self, **query: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.http.get("/ledger", params={"platform": "tiktok", **query}).json()
-        return found
-
-    @property
-    def posts(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ledger()["posts"]
-        return found
-
 
 Start = Callable[..., Client]
 
 
+class Running:
+    """Servers in threads of this process. A stopping one takes a fifth of a second: nobody waits for the last few."""
+
+    def __init__(self) -> None:
+        self.stopping: deque[tuple[uvicorn.Server, threading.Thread]] = deque()
+
+    def stop(self, server: uvicorn.Server, thread: threading.Thread) -> None:
+        server.should_exit = server.force_exit = True
+        self.stopping.append((server, thread))
+        if len(self.stopping) > 8:
+            self.finish()
+
+    def finish(self) -> None:
+        server, thread = self.stopping.popleft()
+        thread.join(10)
+        asyncio.run(sandbox_serve.close(server))
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Running]:
+    found = Running()
+    yield found
+    while found.stopping:
+        found.finish()
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, servers: Running) -> Iterator[Start]:
     """Starts a server in this process on a home of its own (or the one given) and stops it afterwards."""
-    running: list[tuple[Any, threading.Thread]] = []
+    running: list[tuple[uvicorn.Server, threading.Thread, Client]] = []
 
     def begin(home: Path | None = None, settings: sandbox.Settings | None = None) -> Client:
         where, port = home or tmp_path / "world", free_port()
         where.mkdir(exist_ok=True)
-        server = serve.server(where, port, settings)
+        server = sandbox_serve.server(where, port, settings)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        running.append((server, thread))
-        return _answering(where, port)
+        client = answering(where, port)
+        running.append((server, thread, client))
+        return client
 
     yield begin
-    for server, _ in running:
-        server.should_exit = True
-    for _, thread in running:
-        thread.join(10)
+    for server, thread, client in running:
+        client.http.close()
+        servers.stop(server, thread)
 
 
 @pytest.fixture
 def world(start: Start) -> Client:
     return start()
-
-
-@dataclass
-class Process:
-    """A world in a process of its own, to be killed."""
-
-    client: Client
-    program: subprocess.Popen[bytes]
-
-    def kill(self) -> None:
-        self.program.kill()
-        self.program.wait(10)
 
 
 @pytest.fixture
@@ -198,11 +82,11 @@ def start_process(tmp_path: Path) -> Iterator[Callable[[], Process]]:
         home.mkdir(exist_ok=True)
         root = Path(__file__).parents[2]
         program = subprocess.Popen(
-            [sys.executable, "-m", "tests.sandbox.serve", str(home), str(port)],
+            [sys.executable, str(Path(__file__).with_name("sandbox_serve.py")), str(home), str(port)],
             cwd=root,
             env=os.environ | {"PYTHONPATH": str(root)},
         )
-        running.append(Process(_answering(home, port), program))
+        running.append(Process(answering(home, port), program))
         return running[-1]
 
     yield begin
@@ -210,32 +94,6 @@ def start_process(tmp_path: Path) -> Iterator[Callable[[], Process]]:
         each.kill()
 
 
-def _answering(home: Path, port: int) -> Client:
-    client = Client(home, port)
-    until = time.monotonic() + 20
-    while True:
-        try:
-            client.http.get("/faults")
-            return client
-        except httpx2.ConnectError:
-            assert time.monotonic() < until, "the server did not come up"
-            threading.Event().wait(0.02)
-
-
-def made_clip(path: Path, *options: str, length_s: float = 1, size: str = "640x360", rate: int = 25) -> bytes:
-    """A made test clip, H.264 in MP4 unless the options say otherwise."""
-    source = ["-f", "lavfi", "-i", f"testsrc2=duration={length_s}:size={size}:rate={rate}"]
-    codec = options or ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
-    subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, *codec, str(path)], check=True
-    )
-    return path.read_bytes()
-
-
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return made_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -12,8 +12,7 @@ import boto3.session
 import pytest
 
 from app import config
-
-BUCKET = "videos"
+from tests.storage.line import BUCKET
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ SANDBOX_KEY = "sandbox"
 SANDBOX_SECRET = "sandbox-secret"  # noqa: S105 - the simulator's own, known to everybody
 
 
-def app() -> App:
-    """Our registration at TikTok from the settings, or the simulator's while it stands in."""
-    settings = config.get()
+def app(settings: config.Config | None = None) -> App:
+    """Our registration at TikTok from this process's settings, or the simulator's while it stands in."""
+    settings = settings or config.get()
     simulated = settings.tiktok_simulated
     return App(
         client_key=SANDBOX_KEY if simulated else settings.tiktok_client_key or "",

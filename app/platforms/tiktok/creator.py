@@ -15,9 +15,8 @@ MOST_BYTES = 4 * 1024**3
 CONTENT_TYPES = ("video/mp4", "video/quicktime", "video/webm")
 LEAST_PX, MOST_PX = 360, 4096
 LEAST_FPS, MOST_FPS = 23.0, 60.0
-# Containers round: a film of 300 s is often told as 300.03 s, and 23.976 or 59.94 stand for 24 and 60.
-DURATION_SLACK_S = 0.5
-FPS_SLACK = 0.05
+# Rates are measured quotients: a hundredth of a frame is no difference.
+FPS_SLACK = 0.01
 ONLY_ME = "SELF_ONLY"
 # A field of the profile may only be asked for with its scope (sheet, section 2.3).
 FIELDS_BY_SCOPE = {
@@ -118,10 +117,10 @@ def _media_problem(creator: Creator, media: Media) -> str | None:
         return "TikTok takes MP4, MOV and WebM videos only."
     if not 0 < media.bytes_total <= MOST_BYTES:
         return "TikTok takes videos of up to 4 GiB; export it smaller."
-    if media.duration_s > creator.max_duration_s + DURATION_SLACK_S:
+    if media.duration_s > creator.max_duration_s:
         return (
             f"This account may post videos of up to {creator.max_duration_s} s; this one has "
-            f"{media.duration_s:.0f} s. Shorten it."
+            f"{media.duration_s:.1f} s. Shorten it."
         )
     if not all(LEAST_PX <= side <= MOST_PX for side in (media.width_px, media.height_px)):
         return (

@@ -6,6 +6,7 @@ Done when somebody first looks at the post, and written down: a kill in between 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -22,25 +23,33 @@ PART_LIFETIME_S = 2 * 3600
 
 
 async def checked(world: World, post: Post) -> Post:
-    """The post with its verdict, if its bytes are complete. Asked twice at once it decides once."""
-    if post.finished_at is None or post.verdict is not None:
-        return await _again(world, post)
+    """The post with its verdict, if its bytes are complete. Asked twice at once it looks once."""
+    if post.finished_at is not None and post.verdict is None:
+        looking = world.looking.get(post.publish_id)
+        if looking is None:
+            looking = asyncio.get_running_loop().create_task(_look(world, post))
+            world.looking[post.publish_id] = looking
+            looking.add_done_callback(lambda _: world.looking.pop(post.publish_id, None))
+        await asyncio.shield(looking)
+    return await world.read(posts.by_publish_id, post.publish_id) or post
+
+
+async def check_all(world: World) -> None:
+    """Check what nobody has checked yet. A file that cannot be probed now is left for the next time."""
+    for post in await world.read(posts.undecided):
+        try:
+            await checked(world, post)
+        except Exception:
+            logging.getLogger(__name__).exception("the simulator could not probe a post")
+
+
+async def _look(world: World, post: Post) -> None:
     if post.kind in ("photo", "photo_inbox"):
         verdict, facts = OK, None  # each picture was looked at when it was pulled
     else:
         verdict, facts = await _looked_at(world, post)
-    await world.write(posts.decide, post, verdict, facts, post.ready_at or post.finished_at)
+    await world.write(posts.decide, post, verdict, facts, post.ready_at or world.clock())
     await sweep(world)
-    return await _again(world, post)
-
-
-async def check_all(world: World) -> None:
-    for post in await world.read(posts.undecided):
-        await checked(world, post)
-
-
-async def _again(world: World, post: Post) -> Post:
-    return await world.read(posts.by_publish_id, post.publish_id) or post
 
 
 async def _looked_at(world: World, post: Post) -> tuple[str, tuple[float, int, int] | None]:

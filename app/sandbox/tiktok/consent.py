@@ -113,8 +113,9 @@ def _approve(
 ) -> str | None:
     at = world.clock()
     chosen, name = form.get("creator", ""), form.get("display_name", "").strip()
-    if chosen == "new":
-        if not 1 <= len(name) <= 60:
+    # Without a script a typed name is the only sign that somebody forgot to move the dot.
+    if chosen == "new" or name:
+        if not 1 <= len(name) <= 100:
             return None
         creator = make_creator(conn, "tiktok", name, Switches(private=form.get("public") != "yes"), at)
     else:

@@ -214,7 +214,9 @@ def decide(
 def end_running(conn: sqlite3.Connection, client_key: str, creator_id: int, reason: str, at: float) -> None:
     """End everything of this person that is not yet complete or failed, at once."""
     for post in of_creator(conn, creator_id):
-        if post.client_key != client_key or not post.state(at).startswith("PROCESSING"):
+        # A post whose processing time has passed is complete, also while nobody has looked at it yet.
+        settled = post.finished_at is not None and at >= (post.ready_at or 0)
+        if post.client_key != client_key or settled or not post.state(at).startswith("PROCESSING"):
             continue
         conn.execute("UPDATE posts SET verdict = ?, decided_at = ? WHERE id = ?", (reason, at, post.id))
         conn.execute("UPDATE ledger SET rejected = ? WHERE publish_id = ?", (reason, post.publish_id))

@@ -57,5 +57,14 @@ def server(home: Path, port: int, settings: sandbox.Settings | None = None) -> u
     )
 
 
+async def close(stopped: uvicorn.Server) -> None:
+    """Let go of the world's file once its server has stopped."""
+    app = stopped.config.app
+    assert isinstance(app, Starlette)
+    for mount in app.routes:
+        if isinstance(mount, Mount) and isinstance(mount.app, Starlette):
+            await mount.app.state.world.close()
+
+
 if __name__ == "__main__":
     server(Path(sys.argv[1]), int(sys.argv[2])).run()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import httpx2
 import pytest
-
-from tests.sandbox.conftest import Client, sha256
+from sandbox_kit import Client, sha256
 
 
 def test_a_posted_clip_is_in_the_ledger_with_its_hash(world: Client, clip: bytes) -> None:

@@ -1,0 +1,259 @@
+"""What became of a post: `settle` asks the platform until it says. It only reads there, so it can never post
+twice.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from app import accounts, db, jobs, live, log, platforms, queue, states
+from app.errors import HouseError, NotFound, NotYet, Permanent, Superseded, WrongState
+from app.platforms import Kind
+from app.publishing import ledger, rows, talk
+from app.publishing.rows import MACHINE, Attempt, State, Target
+
+# Twice the time limit of the irreversible call: before that a frozen run may still be making it.
+CALL_OUT_S = 120.0
+# How long until the next question, by the number of those before (TikTok sheet, section 4.4).
+POLLS_S = (5.0, 10.0, 20.0)
+POLL_FIRST_HOUR_S, POLL_LATER_S = 60.0, 1800.0
+ASK_FOR = timedelta(hours=24)
+MOST_INTERNAL = 2
+
+
+async def settle(target_id: int) -> None:
+    """Step 6: ask the platform what became of a post until it says; only reads there. May run any number of
+    times.
+    """
+    run = queue.current()
+    async with db.house() as conn:
+        try:
+            target = await rows.get(conn, target_id)
+        except NotFound:
+            return
+        if target.state == State.PUBLISHED:
+            attempt = await db.maybe(
+                conn,
+                Attempt,
+                "SELECT {columns} FROM target_attempts WHERE target_id = %s AND outcome = 'published' ORDER BY id DESC LIMIT 1",
+                [target_id],
+            )
+        elif target.state == State.UNCONFIRMED:
+            await conn.execute(
+                "UPDATE targets SET run = %s WHERE id = %s AND coalesce(run, 0) <= %s",
+                [run.number, target_id, run.number],
+            )
+            await states.hold(conn, MACHINE, target_id, run.number)
+            attempt = await ledger.take_over(conn, target_id, run.number)
+        else:
+            return
+        handle = None if attempt is None else await ledger.handle_of(conn, attempt)
+    if attempt is None or handle is None:
+        return
+    if target.state == State.PUBLISHED:
+        await _find_link(target, attempt, handle, run.number)
+        return
+    await _ask(target, attempt, handle, run.number)
+
+
+async def _ask(target: Target, attempt: Attempt, handle: platforms.Handle, run: int) -> None:
+    adapter = platforms.get(target.platform)
+    calls = ledger.Calls(target, attempt, run)
+    try:
+        access, status = await talk.with_token(
+            target, lambda access: adapter.status(adapter.app(), access.token, handle, on_call=calls)
+        )
+    except NotYet:
+        raise
+    except Permanent as error:
+        # The account needs its owner: the question stays open and is asked again once it is connected.
+        raise NotYet(
+            f"{error.message} Then the platform can be asked.", after_s=300, code=error.code
+        ) from error
+    except HouseError as error:
+        raise NotYet(
+            "The platform does not answer; it is asked again.", after_s=60, code=error.code
+        ) from error
+    finally:
+        await calls.save()
+    await _conclude(target, attempt, status, access.account, run)
+
+
+async def _conclude(
+    target: Target, attempt: Attempt, status: platforms.Status, account: accounts.Account, run: int
+) -> None:
+    """Write what the platform said: yes, a definite no, or not yet."""
+    if status.state in ("published", "inbox"):
+        await _published(target, attempt, status, account, run)
+    elif status.state == "failed":
+        await _failed(target, attempt, status, run)
+    elif status.state == "processing" and _missing_bytes(target, status):
+        await _not_arrived(target, attempt, run)
+    else:
+        await _wait(target, attempt, status, run)
+
+
+async def _published(
+    target: Target, attempt: Attempt, status: platforms.Status, account: accounts.Account, run: int
+) -> None:
+    """The post is out: outcome, state, link and the account's success in one transaction, said once in the
+    log.
+    """
+    adapter = platforms.get(target.platform)
+    post_id = status.post_ids[0] if status.post_ids else None
+    async with db.house() as conn:
+        await ledger.close(conn, attempt, run, "published")
+        moved = await rows.move(
+            conn,
+            target.id,
+            State.PUBLISHED,
+            run=run,
+            progress=100,
+            remote_id=post_id or attempt.publish_id,
+            # Until the platform names the public post, its publish id stands in, marked as provisional
+            # (S1.43).
+            url=adapter.link(account.handle, post_id or attempt.publish_id),
+            url_provisional=post_id is None,
+            published_at=datetime.now(UTC),
+        )
+        await accounts.set_success(conn, target.account_id)
+        if post_id is None and target.post.get("privacy_level") != "SELF_ONLY":
+            await queue.defer(
+                conn,
+                jobs.SETTLE_TARGET,
+                workspace_id=target.workspace_id,
+                at=datetime.now(UTC) + timedelta(seconds=POLLS_S[0]),
+                targetId=target.id,
+            )
+    seconds = (datetime.now(UTC) - attempt.intent_at).total_seconds()
+    log.info(
+        "published",
+        video_id=target.video_id,
+        target_id=target.id,
+        account_id=target.account_id,
+        platform=target.platform,
+        remote_id=moved.remote_id,
+        seconds=round(seconds, 1),
+    )
+
+
+async def _failed(target: Target, attempt: Attempt, status: platforms.Status, run: int) -> None:
+    """The platform says it is not out and will not be: try a new one when its own trouble was the reason."""
+    error = status.error or Permanent(
+        "The platform did not publish the post.", code=status.reason or "failed"
+    )
+    kind = platforms.get(target.platform).verdict(error.code).kind
+    async with db.house() as conn:
+        await ledger.close(conn, attempt, run, "failed", error.message)
+        earlier = await db.value(
+            conn,
+            "SELECT count(*) FROM target_attempts WHERE target_id = %s AND outcome = 'failed'",
+            [target.id],
+        )
+        if kind in (Kind.RETRY_NOW, Kind.RETRY_AFTER) and int(earlier) <= MOST_INTERNAL:
+            again = datetime.now(UTC) + timedelta(seconds=10 * 2 ** (int(earlier) - 1))
+            await rows.queue_again(conn, target, error.message, run, at=again)
+            return
+        await rows.move(
+            conn,
+            target.id,
+            State.FAILED,
+            run=run,
+            reason=error.message,
+            reason_code=error.code,
+            verdict=str(kind),
+        )
+        if kind is Kind.AUTHORISATION_LOST:
+            await accounts.lose(conn, await accounts.get(conn, target.account_id), error.message)
+    if kind is Kind.QUOTA:
+        await talk.note(target, error)
+
+
+def _missing_bytes(target: Target, status: platforms.Status) -> bool:
+    return status.bytes_received is not None and status.bytes_received < target.to_send.bytes
+
+
+async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
+    """Bytes are missing. Once no call can be under way any more that is a definite no: the same handle is
+    used again.
+    """
+    committed_at = attempt.committed_at
+    if committed_at is not None:
+        left_s = CALL_OUT_S - (datetime.now(UTC) - committed_at).total_seconds()
+        if left_s > 0:
+            raise NotYet("The platform has not received everything yet.", after_s=min(left_s + 0.5, 15.0))
+    async with db.house() as conn:
+        if not await ledger.return_permit(conn, attempt.id, committed_at):
+            raise Superseded("Another run has taken over this post.")
+        await rows.queue_again(conn, target, "The last part did not arrive; it is sent again.", run)
+
+
+async def _wait(target: Target, attempt: Attempt, status: platforms.Status, run: int) -> None:
+    async with db.house() as conn:
+        asks = await ledger.asked(conn, attempt, run)
+    since = datetime.now(UTC) - (attempt.committed_at or attempt.intent_at)
+    if since > ASK_FOR:
+        reason = "The platform has not said within a day what became of it. Look there and tell us."
+        async with db.house() as conn:
+            await rows.move(conn, target.id, State.UNCONFIRMED, run=run, progress=90, reason=reason)
+        return
+    reason = (
+        "The platform no longer tells about this post; it is asked again."
+        if status.state == "gone"
+        else "The platform is working on it."
+    )
+    raise NotYet(reason, after_s=_poll_s(asks, since))
+
+
+def _poll_s(asks: int, since: timedelta) -> float:
+    """Seconds until the next question: 5, 10, 20, then each minute for an hour, then each half hour."""
+    if asks <= len(POLLS_S):
+        return POLLS_S[asks - 1]
+    return POLL_FIRST_HOUR_S if since < timedelta(hours=1) else POLL_LATER_S
+
+
+async def _find_link(target: Target, attempt: Attempt, handle: platforms.Handle, run: int) -> None:
+    """A public post gets its id after moderation; ask for it for a day. Being without one is no failure."""
+    if not target.url_provisional or target.published_at is None:
+        return
+    adapter = platforms.get(target.platform)
+    access, status = await talk.with_token(
+        target, lambda access: adapter.status(adapter.app(), access.token, handle)
+    )
+    since = datetime.now(UTC) - target.published_at
+    if status.post_ids:
+        async with db.house() as conn:
+            await conn.execute(
+                "UPDATE targets SET remote_id = %s, url = %s, url_provisional = false WHERE id = %s AND url_provisional",
+                [status.post_ids[0], adapter.link(access.account.handle, status.post_ids[0]), target.id],
+            )
+            await live.tell(conn, f"target-{target.id}", f"video-{target.video_id}")
+        return
+    if since < ASK_FOR:
+        asks = 1 + int(since.total_seconds() // POLL_FIRST_HOUR_S)
+        raise NotYet("The platform has not named the public post yet.", after_s=_poll_s(asks, since))
+
+
+async def settle_gave_up(conn: db.Conn, targetId: int, reason: str, code: str) -> None:
+    """Asking ended unexpectedly: the post stays unconfirmed and says so; the hourly net asks again."""
+    try:
+        await rows.move(conn, targetId, State.UNCONFIRMED, progress=90, reason=reason, reason_code=code)
+    except (WrongState, NotFound):
+        log.info("nothing left to settle", target_id=targetId)
+
+
+async def ask_about_unsettled(conn: db.Conn) -> int:
+    """The net: an unconfirmed post of the last two days without a waiting question gets one; gives how many."""
+    found = await db.rows(
+        conn,
+        """
+        SELECT id, workspace_id
+          FROM targets
+         WHERE state = 'unconfirmed' AND changed_at BETWEEN now() - interval '2 days' AND now() - interval '5
+         min'
+           AND NOT EXISTS (SELECT FROM procrastinate_jobs
+                            WHERE queueing_lock = 'settle-' || targets.id AND status = 'todo')""",
+    )
+    for target_id, workspace_id in found:
+        await queue.defer(conn, jobs.SETTLE_TARGET, workspace_id=workspace_id, targetId=target_id)
+    return len(found)

@@ -1,0 +1,309 @@
+"""Sending a post out, once: `publish` up to the moment the platform has taken over, `settle` to learn what
+became of it.
+
+They are two jobs on purpose: a poll can never restart a publish. Six steps with a ledger: reliability,
+section 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from app import accounts, db, jobs, limits, live, platforms, queue, states
+from app.errors import (
+    HouseError,
+    NotYet,
+    Permanent,
+    Refused,
+    Retryable,
+    Superseded,
+    Unsure,
+    WrongState,
+)
+from app.publishing import ledger, rows, talk
+from app.publishing.rows import MACHINE, Attempt, State, Target
+
+# A handle whose answer was lost has published nothing, so it may be asked for again, but each one counts at
+# the platform.
+MOST_INITS = 3
+
+
+async def publish_video(video_id: int) -> None:
+    """Send this video to each target that waits for it. May run again at any point: what went out is not
+    repeated.
+    """
+    async with db.house() as conn:
+        targets = (await rows.of_videos(conn, [video_id]))[video_id]
+    for target in targets:
+        if target.state in (State.QUEUED, State.PUBLISHING):
+            await publish(target.id)
+
+
+async def publish(target_id: int) -> None:
+    """Steps 1 to 5 for one target; ends when the platform has every byte or nobody can say whether it has."""
+    run = queue.current()
+    claimed = await _claim(target_id, run.number)
+    if claimed is None:
+        return
+    target, attempt, handle = claimed
+    calls = ledger.Calls(target, attempt, run.number)
+    try:
+        if attempt.committed_at is not None:
+            await _hand_over(target, run.number, "An earlier run may have sent it; the platform is asked.")
+            return
+        access, post = await _prepare(target, calls)
+        if handle is None:
+            handle = await _begin(target, attempt, post, access, run.number, calls)
+            from_byte = 0
+        else:
+            from_byte = await _resume_at(target, attempt, handle, access, run.number, calls)
+        await _send(target, attempt, handle, access, from_byte, run, calls)
+    except (NotYet, Retryable) as error:
+        await _back_in_line(target, run.number, error)
+        raise
+    finally:
+        await calls.save()
+
+
+async def _back_in_line(target: Target, run: int, error: NotYet | Retryable) -> None:
+    """Nothing is on its way: while the job waits, the target says so and why."""
+    async with db.house() as conn:
+        with contextlib.suppress(Superseded, WrongState):
+            await rows.move(
+                conn, target.id, State.QUEUED, run=run, reason=error.message, reason_code=error.code
+            )
+
+
+async def _claim(target_id: int, run: int) -> tuple[Target, Attempt, platforms.Handle | None] | None:
+    """Steps 1 and 2: take the target and its open attempt over, or wait for the account's turn."""
+    async with db.house() as conn:
+        target = await rows.get(conn, target_id)
+        if target.state not in (State.QUEUED, State.PUBLISHING):
+            return None
+        account = await accounts.get(conn, target.account_id)
+        _check_account(account)
+        if await ledger.open_attempt(conn, target_id) is None:
+            wait = await limits.take(conn, f"target-{target_id}", [rows.account_limit(target)])
+        else:
+            wait = None
+        if wait is None:
+            target = await rows.move(
+                conn,
+                target_id,
+                State.PUBLISHING,
+                run=run,
+                take_over=True,
+                progress=target.progress,
+            )
+            attempt = await ledger.intend(conn, target, run)
+            return target, attempt, await ledger.handle_of(conn, attempt)
+    raise NotYet(wait.reason, until=wait.until, code="account_limit")
+
+
+def _check_account(account: accounts.Account) -> None:
+    if account.state != accounts.CONNECTED:
+        raise Permanent(
+            account.reason or "The account is no longer connected. Connect it again, then retry.",
+            code=accounts.NEEDS_RECONNECT,
+        )
+    if account.paused_at is not None:
+        raise NotYet("This account is paused.", after_s=60, code="account_paused")
+    if account.held_until is not None and account.held_until > datetime.now(UTC):
+        raise NotYet(
+            account.held_reason or "The platform asked this account to wait.", until=account.held_until
+        )
+
+
+async def _prepare(target: Target, calls: ledger.Calls) -> tuple[accounts.Access, platforms.Post]:
+    """A token that works, and the post checked against what the creator may do at this moment."""
+    adapter = platforms.get(target.platform)
+    access, creator = await talk.with_token(
+        target, lambda access: adapter.creator(adapter.app(), access.token, on_call=calls)
+    )
+    async with db.house() as conn:
+        await accounts.keep_creator(conn, target.account_id, creator)
+    post = adapter.fit(creator, target.choices)
+    if problems := adapter.check(creator, post, talk.media(target)):
+        raise Refused(" ".join(problems.values()), code="not_accepted", fields=problems)
+    return access, post
+
+
+async def _begin(
+    target: Target,
+    attempt: Attempt,
+    post: platforms.Post,
+    access: accounts.Access,
+    run: int,
+    calls: ledger.Calls,
+) -> platforms.Handle:
+    """Step 3: ask for the harmless handle and commit it before a byte is sent."""
+    adapter = platforms.get(target.platform)
+    for wait_s in (*talk.ASK_AGAIN_S, 0.0):
+        inits = await ledger.count_init(attempt, run)
+        try:
+            handle = await adapter.begin(adapter.app(), access.token, post, talk.media(target), on_call=calls)
+        except Unsure as error:
+            # Nothing was sent, so nothing is posted; only the number of handles at the platform is unknown.
+            if inits >= MOST_INITS:
+                raise Permanent(
+                    "The platform's answer was lost several times before anything was sent, so nothing was posted. "
+                    "Retry it in a while.",
+                    code="init_answer_lost",
+                ) from error
+            await asyncio.sleep(wait_s)
+            continue
+        except HouseError as error:
+            await talk.note(target, error)
+            raise
+        await ledger.keep_handle(attempt, run, handle)
+        return handle
+    raise Retryable("The platform does not answer.", code="init_answer_lost")
+
+
+async def _resume_at(
+    target: Target,
+    attempt: Attempt,
+    handle: platforms.Handle,
+    access: accounts.Access,
+    run: int,
+    calls: ledger.Calls,
+) -> int:
+    """Where to go on with a handle of an earlier run, by the platform's own count (never a second handle
+    beside it).
+    """
+    adapter = platforms.get(target.platform)
+    status = await talk.asking(lambda: adapter.status(adapter.app(), access.token, handle, on_call=calls))
+    if status.state in ("failed", "gone") or (
+        status.state == "processing" and handle.expires_at <= datetime.now(UTC)
+    ):
+        async with db.house() as conn:
+            await ledger.drop_handle(conn, attempt, run)
+        raise Retryable(
+            "The platform has dropped the begun upload; it starts anew.", code="upload_expired", after_s=1
+        )
+    return min(status.bytes_received or 0, talk.media(target).bytes_total)
+
+
+async def _send(
+    target: Target,
+    attempt: Attempt,
+    handle: platforms.Handle,
+    access: accounts.Access,
+    from_byte: int,
+    run: queue.Run,
+    calls: ledger.Calls,
+) -> None:
+    """Steps 4 and 5: the bytes, with the permit taken right before the last of them."""
+    adapter = platforms.get(target.platform)
+    media = talk.media(target)
+    take = ledger.permit(attempt, run)
+    spent: list[datetime] = []
+
+    async def before_last() -> None:
+        await take()
+        spent.append(datetime.now(UTC))
+
+    try:
+        await adapter.send(
+            adapter.app(),
+            access.token,
+            handle,
+            media,
+            from_byte,
+            on_progress=_told(target, media.bytes_total, run.number),
+            before_last=before_last,
+            on_call=calls,
+        )
+    except Unsure as error:
+        await _hand_over(target, run.number, error.message)
+        return
+    except (asyncio.CancelledError, Superseded):
+        raise
+    except Exception as error:
+        if spent:
+            await _after_permit(target, attempt, run.number, error)
+        if isinstance(error, HouseError) and error.code == "upload_expired":
+            async with db.house() as conn:
+                await ledger.drop_handle(conn, attempt, run.number)
+            raise Retryable(error.message, code=error.code, after_s=1) from error
+        raise
+    await _hand_over(target, run.number, None)
+
+
+async def _after_permit(target: Target, attempt: Attempt, run: int, error: Exception) -> None:
+    """The one call failed. Only a definite no of the platform gives the permit back; else it is asked first."""
+    if not isinstance(error, HouseError):
+        # Nobody foresaw it, so nobody knows whether the bytes left.
+        await _hand_over(target, run, "Something unexpected happened while sending; the platform is asked.")
+        raise Superseded("The platform is asked what became of it.") from error
+    async with db.house() as conn:
+        await states.hold(conn, MACHINE, target.id, run)
+        seen = await db.value(conn, "SELECT committed_at FROM target_attempts WHERE id = %s", [attempt.id])
+        await ledger.return_permit(conn, attempt.id, seen)
+
+
+async def _hand_over(target: Target, run: int, reason: str | None) -> None:
+    """The platform has taken over, or may have: from here on it is only asked (step 6)."""
+    async with db.house() as conn:
+        job_id = await queue.defer(
+            conn, jobs.SETTLE_TARGET, workspace_id=target.workspace_id, targetId=target.id
+        )
+        await rows.move(
+            conn,
+            target.id,
+            State.UNCONFIRMED,
+            run=run,
+            progress=90,
+            reason=reason,
+            job_id=job_id,
+        )
+
+
+def _told(target: Target, bytes_total: int, run: int) -> Callable[[int], Awaitable[None]]:
+    """Tell open pages how far the upload is, four times a second at most; keep 10, 30 and 60 percent (S1.46)."""
+    pace = live.Pace()
+    kept = [10.0, 30.0, 60.0]
+
+    async def tell(sent: int) -> None:
+        percent = round(90 * sent / max(bytes_total, 1), 1)
+        if not (kept and percent >= kept[0]) and not pace():
+            return
+        async with db.house() as conn:
+            while kept and percent >= kept[0]:
+                kept.pop(0)
+            await conn.execute(
+                "UPDATE targets SET progress = %s WHERE id = %s AND run = %s AND state = 'publishing'",
+                [percent, target.id, run],
+            )
+            await live.tell_percent(conn, f"target-{target.id}", percent)
+            await live.tell_percent(conn, f"video-{target.video_id}", percent)
+
+    return tell
+
+
+async def give_up(conn: db.Conn, videoId: int, reason: str, code: str) -> None:
+    """No try is left for this video's targets: fail what was not sent, ask about what may have been."""
+    for target in (await rows.of_videos(conn, [videoId]))[videoId]:
+        if target.state not in (State.QUEUED, State.PUBLISHING):
+            continue
+        attempt = await ledger.open_attempt(conn, target.id)
+        if attempt is not None and attempt.committed_at is not None:
+            job_id = await queue.defer(
+                conn, jobs.SETTLE_TARGET, workspace_id=target.workspace_id, targetId=target.id
+            )
+            await rows.move(conn, target.id, State.UNCONFIRMED, progress=90, reason=reason, job_id=job_id)
+            continue
+        cancelled = code == "cancelled"
+        if attempt is not None:
+            await ledger.close(conn, attempt, attempt.run, "cancelled" if cancelled else "abandoned", reason)
+        await rows.move(
+            conn,
+            target.id,
+            State.CANCELLED if cancelled else State.FAILED,
+            reason=reason,
+            reason_code=code,
+            verdict=str(platforms.get(target.platform).verdict(code).kind),
+        )

@@ -1,0 +1,48 @@
+"""Videos: taking them in, branding them, showing where each one stands."""
+
+from app.videos import assets, uploads, wishes
+from app.videos.rows import (
+    MACHINE,
+    SHOWN,
+    Rendition,
+    Seen,
+    Shown,
+    State,
+    Video,
+    add,
+    cancel,
+    counts,
+    edit_again,
+    get,
+    list_for,
+    publish_to,
+    retry,
+    show,
+    timeline,
+)
+from app.videos.work import edit, give_up
+
+__all__ = [
+    "MACHINE",
+    "SHOWN",
+    "Rendition",
+    "Seen",
+    "Shown",
+    "State",
+    "Video",
+    "add",
+    "assets",
+    "cancel",
+    "counts",
+    "edit",
+    "edit_again",
+    "get",
+    "give_up",
+    "list_for",
+    "publish_to",
+    "retry",
+    "show",
+    "timeline",
+    "uploads",
+    "wishes",
+]

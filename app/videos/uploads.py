@@ -1,0 +1,366 @@
+"""Resumable uploads (tus 1.0): bytes arrive in any number of pieces, are looked at first, and become a video
+at the end.
+
+A refusal leaves nothing behind: no row that counts, no job, no object. What is finished becomes one video,
+however often the last request is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from app import accounts, config, db, log, media, storage
+from app.errors import HouseError, NotFound, Refused, WrongState
+from app.videos import rows, wishes
+
+KEEP_H = 48
+LEAST_BYTES = 1
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload on its way in. `wishes` is what the person chose for the video, checked at the start."""
+
+    id: str
+    workspace_id: int
+    user_id: int
+    filename: str
+    bytes_total: int
+    bytes_here: int
+    key: str
+    handle: str
+    content_type: str
+    wishes: dict[str, Any]
+    state: str
+    reason: str | None
+    video_id: int | None
+    created_at: datetime
+    changed_at: datetime
+
+
+_ONE = """
+    SELECT id::text, workspace_id, user_id, filename, bytes_total, bytes_here, key, handle, content_type, wishes,
+           state, reason, video_id, created_at, changed_at
+      FROM uploads
+     WHERE id = %s
+"""
+
+
+async def get(conn: db.Conn, upload_id: str) -> Upload:
+    return await db.one(conn, Upload, _ONE, [upload_id])
+
+
+async def unfinished(conn: db.Conn, user_id: int) -> list[Upload]:
+    """Uploads of this person that can go on, newest first."""
+    return await db.many(
+        conn,
+        Upload,
+        """
+        SELECT id::text, workspace_id, user_id, filename, bytes_total, bytes_here, key, handle, content_type,
+        wishes,
+               state, reason, video_id, created_at, changed_at
+          FROM uploads
+         WHERE user_id = %s AND state = 'open'
+         ORDER BY changed_at DESC
+         LIMIT 50""",
+        [user_id],
+    )
+
+
+async def begin(
+    *, workspace_id: int, user_id: int, filename: str, bytes_total: int, asked: wishes.Wishes
+) -> Upload:
+    """Open an upload. Refused at once when it could not be accepted at the end: size, quota, account, queue
+    off.
+    """
+    settings = config.get()
+    if not settings.queue_enabled:
+        raise Refused("The queue is switched off.", code="queue_disabled", status=503)
+    if bytes_total < LEAST_BYTES:
+        raise Refused("The file is empty.", code="empty", fields={"file": "is empty"})
+    if bytes_total > settings.max_upload_bytes:
+        raise Refused(
+            f"A file may have {settings.max_upload_bytes // 1024**2} MiB at most.",
+            code="too_large",
+            status=413,
+            fields={"file": "is too large"},
+        )
+    async with db.owned_by(workspace_id) as conn:
+        if asked.account_id is not None:
+            await accounts.usable(conn, asked.account_id)
+        await rows.check_quota(conn, bytes_total)
+    # The type is found from the bytes; until they are here the object is nameless.
+    key = storage.key_for(workspace_id, "originals", "bin")
+    handle = await storage.begin(key, bytes_total, "application/octet-stream")
+    async with db.owned_by(workspace_id) as conn:
+        upload_id = await db.value(
+            conn,
+            """
+            INSERT INTO uploads (workspace_id, user_id, filename, bytes_total, key, handle, wishes)
+            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            RETURNING id::text""",
+            [
+                workspace_id,
+                user_id,
+                rows.clean_name(filename),
+                bytes_total,
+                key,
+                handle,
+                Jsonb(asked.to_json()),
+            ],
+        )
+        return await get(conn, upload_id)
+
+
+async def append(workspace_id: int, upload_id: str, offset: int, chunks: AsyncIterator[bytes]) -> int:
+    """Add bytes at `offset`; gives how many are safely here now. What is no video is refused by its first
+    bytes.
+
+    WrongState (409) when the upload stands elsewhere: ask `offset_of` and go on from there.
+    """
+    async with db.owned_by(workspace_id) as conn:
+        upload = await get(conn, upload_id)
+    if upload.state != "open":
+        raise _over(upload)
+    try:
+        if offset == 0:
+            chunks = await _looked_at(chunks, upload.bytes_total)
+        here = await storage.append(upload.handle, offset, chunks, most=upload.bytes_total - offset)
+    except Refused as error:
+        await drop(workspace_id, upload_id, state="refused", reason=error.message)
+        raise
+    except WrongState:
+        raise
+    except HouseError:
+        await _note(workspace_id, upload)
+        raise
+    async with db.owned_by(workspace_id) as conn:
+        await conn.execute(
+            "UPDATE uploads SET bytes_here = %s, changed_at = now() WHERE id = %s", [here, upload_id]
+        )
+    return here
+
+
+async def _looked_at(chunks: AsyncIterator[bytes], bytes_total: int) -> AsyncIterator[bytes]:
+    """The same stream, once its first bytes have been seen to be a video's."""
+    first = b""
+    wanted = min(media.WANTED_BYTES, bytes_total)
+    async for chunk in chunks:
+        first += chunk
+        if len(first) >= wanted:
+            break
+    if len(first) >= wanted:
+        check_first_bytes(first)
+
+    async def whole() -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return whole()
+
+
+def check_first_bytes(first: bytes) -> media.Kind:
+    """What kind of video begins like this; Refused, with what it is instead, when none does."""
+    kind = media.sniff(first[: media.WANTED_BYTES])
+    if kind is None:
+        reason = media.why_not(first[: media.WANTED_BYTES])
+        raise Refused(reason, code="not_a_video", status=415, fields={"file": reason})
+    return kind
+
+
+async def _note(workspace_id: int, upload: Upload) -> None:
+    """After a broken piece: write down how much is here, as the storage tells it."""
+    try:
+        here = await storage.offset(upload.handle)
+        async with db.owned_by(workspace_id) as conn:
+            await conn.execute(
+                "UPDATE uploads SET bytes_here = %s, changed_at = now() WHERE id = %s", [here, upload.id]
+            )
+    except HouseError as error:
+        log.warning("offset of a broken upload is not known yet", upload_id=upload.id, reason=error.message)
+
+
+async def offset_of(workspace_id: int, upload_id: str) -> tuple[Upload, int]:
+    """Where the upload stands, by the storage's own count."""
+    async with db.owned_by(workspace_id) as conn:
+        upload = await get(conn, upload_id)
+    if upload.state in ("done", "finishing"):
+        return upload, upload.bytes_total
+    if upload.state != "open":
+        raise _over(upload)
+    return upload, await storage.offset(upload.handle)
+
+
+def _over(upload: Upload) -> HouseError:
+    if upload.state in ("refused", "dropped"):
+        return Refused(upload.reason or "This upload was given up.", code="upload_gone", status=410)
+    return WrongState("This upload is complete.", code="complete")
+
+
+async def finish(workspace_id: int, upload_id: str) -> rows.Video:
+    """Every byte is here: look into the file and make the video, or refuse it and leave nothing behind.
+
+    May run again, also in two places at once: one video comes of it, and every call gives that one.
+    """
+    async with db.owned_by(workspace_id) as conn:
+        upload = await get(conn, upload_id)
+        if upload.video_id is not None:
+            return await rows.get(conn, upload.video_id)
+    if upload.state not in ("open", "finishing"):
+        raise _over(upload)
+    stored = await storage.finish(upload.handle, upload.bytes_total)
+    asked = wishes.from_json(upload.wishes)
+    try:
+        seen = await look_into(stored)
+        async with db.owned_by(workspace_id) as conn:
+            # Two finishing at once meet here: the second finds the first one's video.
+            await conn.execute("SELECT 1 FROM uploads WHERE id = %s FOR UPDATE", [upload_id])
+            now = await get(conn, upload_id)
+            if now.video_id is not None:
+                return await rows.get(conn, now.video_id)
+            if now.state not in ("open", "finishing"):
+                raise _over(now)
+            # It counts as a video's from here on, not as an upload's.
+            await conn.execute(
+                "UPDATE uploads SET state = 'done', changed_at = now() WHERE id = %s", [upload_id]
+            )
+            video = await rows.add(
+                conn,
+                workspace_id=workspace_id,
+                user_id=upload.user_id,
+                account_id=asked.account_id,
+                title=asked.title or upload.filename,
+                filename=upload.filename,
+                stored=stored,
+                seen=seen,
+                design=asked.design,
+                post=asked.post,
+                publish_at=asked.publish_at,
+                zone=asked.zone,
+            )
+            await conn.execute("UPDATE uploads SET video_id = %s WHERE id = %s", [video.id, upload_id])
+            return video
+    except (Refused, NotFound, WrongState) as error:
+        await drop(workspace_id, upload_id, state="refused", reason=error.message)
+        raise
+
+
+async def look_into(stored: storage.Stored) -> rows.Seen:
+    """What is in the stored file; Refused when it is no video or more than we take."""
+    with storage.scratch("intake") as folder:
+        path = await storage.fetch(stored.key, into=folder)
+        with path.open("rb") as file:
+            kind = check_first_bytes(file.read(media.WANTED_BYTES))
+        probe = await media.probe(path)
+    media.check(probe, stored.bytes)
+    return rows.Seen(kind.content_type, probe)
+
+
+async def drop(
+    workspace_id: int, upload_id: str, *, state: str = "dropped", reason: str | None = None
+) -> None:
+    """Give the upload up: its row says why, its bytes are removed. Harmless twice, and for one that became a
+    video.
+    """
+    async with db.owned_by(workspace_id) as conn:
+        upload = await db.maybe(conn, Upload, _ONE, [upload_id])
+        if upload is None or upload.video_id is not None:
+            return
+        await conn.execute(
+            "DELETE FROM uploads WHERE id = %s AND video_id IS NULL AND %s = 'dropped'", [upload_id, state]
+        )
+        await conn.execute(
+            "UPDATE uploads SET state = %s, reason = %s, changed_at = now() WHERE id = %s",
+            [state, reason, upload_id],
+        )
+    await storage.abort(upload.handle)
+    await storage.delete(upload.key)
+
+
+async def sweep(*, most: int = 200) -> int:
+    """Give up uploads that nobody has continued for two days, and forget refused ones; gives how many."""
+    async with db.house() as conn:
+        old = await db.rows(
+            conn,
+            """
+            SELECT workspace_id, id::text
+              FROM uploads
+             WHERE state IN ('open', 'finishing') AND video_id IS NULL
+               AND changed_at < now() - make_interval(hours => %s)
+             LIMIT %s""",
+            [KEEP_H, most],
+        )
+        await conn.execute(
+            "DELETE FROM uploads WHERE state IN ('refused', 'done') AND changed_at < now() - make_interval(hours => %s)",
+            [KEEP_H],
+        )
+    for workspace_id, upload_id in old:
+        await drop(workspace_id, upload_id)
+    return len(old)
+
+
+async def take_in(
+    chunks: AsyncIterator[bytes], *, workspace_id: int, user_id: int, filename: str, asked: wishes.Wishes
+) -> rows.Video:
+    """A whole file in one request (S1.1): stored while it streams in, looked into, made a video; or nothing
+    is left.
+    """
+    settings = config.get()
+    if not settings.queue_enabled:
+        raise Refused("The queue is switched off.", code="queue_disabled", status=503)
+    async with db.owned_by(workspace_id) as conn:
+        if asked.account_id is not None:
+            await accounts.usable(conn, asked.account_id)
+        await rows.check_quota(conn, 0)
+    first, rest = await _first_bytes(chunks)
+    if not first:
+        raise Refused("The file is empty.", code="empty", fields={"file": "is empty"})
+    kind = check_first_bytes(first)
+    key = storage.key_for(workspace_id, "originals", kind.extension)
+    async with aclosing(rest) as stream:
+        stored = await storage.put_stream(
+            stream, key, kind.content_type, most_bytes=settings.max_upload_bytes
+        )
+    try:
+        seen = await look_into(stored)
+        async with db.owned_by(workspace_id) as conn:
+            return await rows.add(
+                conn,
+                workspace_id=workspace_id,
+                user_id=user_id,
+                account_id=asked.account_id,
+                title=asked.title or filename,
+                filename=filename,
+                stored=stored,
+                seen=seen,
+                design=asked.design,
+                post=asked.post,
+                publish_at=asked.publish_at,
+                zone=asked.zone,
+            )
+    except BaseException:
+        await storage.delete(key)
+        raise
+
+
+async def _first_bytes(chunks: AsyncIterator[bytes]) -> tuple[bytes, Any]:
+    first = b""
+    async for chunk in chunks:
+        first += chunk
+        if len(first) >= media.WANTED_BYTES:
+            break
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return first, whole()

@@ -1,0 +1,25 @@
+"""House-wide timers: the slow net under the rescue, and the broom."""
+
+from app import db, dedup, jobs, limits, publishing, queue, storage, videos
+from tasks import task
+
+
+@task(jobs.RESCUE_STALLED, cron="*/5 * * * *")
+async def rescue_stalled() -> None:
+    async with db.house() as conn:
+        await queue.put_back_unowned(conn)
+        await queue.forget_workers(conn)
+        await publishing.ask_about_unsettled(conn)
+
+
+@task(jobs.SWEEP, cron="17 * * * *")
+async def sweep() -> None:
+    await videos.uploads.sweep()
+    await storage.sweep()
+    async with db.house() as conn:
+        await limits.forget(conn)
+        await dedup.forget_old(conn)
+    while True:
+        async with db.house() as conn:
+            if not await queue.sweep(conn):
+                break
