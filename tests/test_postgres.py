@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from app import postgres
 from app.errors import Permanent
 
 ROOT = Path(__file__).parent.parent
+linux_only = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="pidfd and subreaper are Linux's"
+)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 
@@ -77,6 +81,14 @@ def put(server: postgres.Server, value: int) -> None:
 
 def pid_of(server: postgres.Server) -> int:
     return int((server.data / "postmaster.pid").read_text().splitlines()[0])
+
+
+def kill(server: postgres.Server) -> None:
+    """Returns when it is dead: for a moment after the signal it still counts as running."""
+    dying = os.pidfd_open(pid_of(server))
+    os.kill(pid_of(server), signal.SIGKILL)
+    select.select([dying], [], [])
+    os.close(dying)
 
 
 def runs(home: Path) -> bool:
@@ -139,21 +151,23 @@ def test_an_ordinary_end_of_the_process_releases_by_itself(home: Path) -> None:
     assert not runs(home)
 
 
+@linux_only
 def test_committed_rows_survive_a_killed_server(home: Path) -> None:
     with postgres.start(home) as server:
         put(server, 7)
-        os.kill(pid_of(server), signal.SIGKILL)
+        kill(server)
         with postgres.start(home) as again:
             assert ask(again, "SELECT value FROM kept") == 7
 
 
+@linux_only
 def test_leaving_after_a_killed_server_does_not_wait(home: Path) -> None:
     server = postgres.start(home, for_tests=True)
-    os.kill(pid_of(server), signal.SIGKILL)
+    kill(server)
     assert server.release() is True
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="subreapers are Linux's")
+@linux_only
 def test_a_zombie_server_does_not_keep_the_next_from_starting(home: Path) -> None:
     # As in a container whose process 1 does not reap: this process adopts the server and never waits for it.
     body = """

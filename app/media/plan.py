@@ -122,7 +122,13 @@ def _even(side: float) -> int:
 def _rate(probe: Probe, profile: Profile) -> tuple[str | None, float]:
     """The rate to force, as ffmpeg writes it, and what comes out; None where the source's own rate is good."""
     fps = probe.fps or USUAL_FPS
-    if probe.fps and not probe.uneven and profile.min_fps <= fps <= profile.max_fps:
+    # An AVI has no times of its own; ffmpeg's guess of them skips the second picture of some.
+    if (
+        probe.fps
+        and not probe.uneven
+        and probe.container != "avi"
+        and profile.min_fps <= fps <= profile.max_fps
+    ):
         return None, fps
     if fps < profile.min_fps and not probe.uneven:
         # Each picture shown twice, three times… keeps the motion even.

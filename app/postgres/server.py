@@ -29,6 +29,7 @@ PORT = 5432
 # Crash recovery of a large database takes minutes; pg_ctl's own 60 s would call it a failure.
 START_LIMIT_S = 300
 STOP_LIMIT_S = 60
+UNSEEN_S = 10
 # sun_path holds 108 bytes with its closing zero (unix(7)); the server adds "/.s.PGSQL.5432".
 LONGEST_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432")
 LARGEST_LOG_BYTES = 10 * 1024**2
@@ -218,14 +219,18 @@ def _create(place: Path, binaries: Binaries, account: Account, for_tests: bool) 
 
 def _launch(data: Path, binaries: Binaries, account: Account, for_tests: bool) -> Path:
     """Have the server up and return its socket folder. The caller has the turn."""
-    ends_at = time.monotonic() + START_LIMIT_S
+    began = time.monotonic()
     while True:
-        if answering := _answering(data):
+        answering, processes = _answering(data), _postgres_processes(data)
+        # The orphans of a killed server hold its socket for a moment, so an answer alone says little. One that
+        # lasts comes from a server we cannot see: no /proc here, or another container on the same folder.
+        seen = not HAS_PROC or _read_pid(data) in processes
+        if answering and (seen or time.monotonic() - began > UNSEEN_S):
             return answering
-        if not _postgres_processes(data):
+        if not answering and not processes:
             _forget_the_dead(data)
             break
-        if time.monotonic() > ends_at:
+        if time.monotonic() - began > START_LIMIT_S:
             raise Retryable(
                 f"PostgreSQL in {data} neither starts nor stops: {_tail(data)}", code="postgres_busy"
             )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import jinja2
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from starlette.responses import HTMLResponse
 from app import config
 from app.web import guard
 
+OWN_PATH = re.compile(r"^/(?![/\\])")
 APP = Path(__file__).parent.parent
 
 
@@ -76,6 +78,19 @@ def render(request: Request, template: str, **things: Any) -> str:
         "url_for": url_for,
     }
     return environment().get_template(template).render(shared | things)
+
+
+def current_path(request: Request) -> str:
+    """The path of the page around an htmx request; empty when it is unknown or not ours."""
+    given = urlsplit(request.headers.get("hx-current-url", ""))
+    if given.netloc.lower() != request.headers.get("host", "").lower() or not given.path.startswith("/"):
+        return ""
+    return safe_next(f"{given.path}?{given.query}" if given.query else given.path)
+
+
+def safe_next(path: str) -> str:
+    """A path of this site, or `/` for anything else a link may have smuggled in (reliability, section 7)."""
+    return path if OWN_PATH.match(path) and path.isprintable() else "/"
 
 
 def static(path: str) -> str:

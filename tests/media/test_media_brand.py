@@ -247,7 +247,7 @@ async def test_line_breaks_in_a_title_make_lines(clip: Clip, folder: Path) -> No
     assert len(three) >= 2.5 * len(one)
 
 
-@pytest.mark.parametrize("text", ["word " * 60, "x" * 300, "W" * 300])
+@pytest.mark.parametrize("text", ["word " * 60, "x" * 300, "W" * 300, "ЩШЖЮ" * 70])
 async def test_a_title_too_long_for_the_picture_wraps_inside_it(clip: Clip, folder: Path, text: str) -> None:
     source = clip(picture=BLUE, seconds=0.5)
     made = await branded(source, media.Design(title=media.Title(text, "center", 12)), folder)
@@ -271,11 +271,12 @@ async def test_effects_do_what_they_are_called(clip: Clip, folder: Path) -> None
         source, media.Design(effects=("fade-in", "fade-out", "grayscale", "blur-fill")), folder
     )
     assert (made.probe.width_px, made.probe.height_px) == (1080, 1920)
-    dark, shown, dark_again = (pixels(made.path, 1, 1, at_s=at_s)[0][0] for at_s in (0.0, 1.0, 1.93))
+    dark, shown, dark_again = (pixels(made.path, 9, 9, at_s=at_s)[4][4] for at_s in (0.0, 1.0, 1.93))
     assert max(dark) < 5
     assert max(dark_again) < 10
     assert max(shown) > 15
     assert max(shown) - min(shown) < 8
+    assert (await media.probe(made.path)).has_audio
 
 
 async def test_the_poster_is_the_picture_that_was_asked_for(clip: Clip, folder: Path, tmp_path: Path) -> None:

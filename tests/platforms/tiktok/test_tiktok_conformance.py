@@ -144,7 +144,7 @@ async def test_a_post_still_running_at_revocation_ends_for_want_of_permission(
     tokens = await tiktok.exchange(world.app, code["code"], "")
     kept = await tiktok.begin(world.app, tokens.access_token, a_post(), NINE)
     await tiktok.revoke(world.app, tokens.access_token)
-    code = await browse(world.app, "", creator="1")
+    code = await browse(world.app, "", creator="1", display_name="")
     tokens = await tiktok.exchange(world.app, code["code"], "")
     status = await tiktok.status(world.app, tokens.access_token, kept)
     assert (status.state, status.reason) == ("failed", "auth_removed")
