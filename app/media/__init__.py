@@ -7,13 +7,13 @@ from app.media.brand import Branded, brand
 from app.media.design import EFFECTS, Captions, Design, Title, Watermark, read_design
 from app.media.ffmpeg import program, version
 from app.media.graph import Still
-from app.media.isolation import isolation
 from app.media.limits import check
 from app.media.logo import check_logo
 from app.media.plan import TIKTOK, Profile
 from app.media.probe import Probe, probe
 from app.media.run import Run
 from app.media.sniff import WANTED_BYTES, Kind, sniff, why_not
+from app.media.walls import isolation
 
 __all__ = [
     "EFFECTS",

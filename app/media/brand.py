@@ -13,7 +13,6 @@ from app.errors import Refused
 from app.media import ffmpeg, graph, srt
 from app.media.design import Design
 from app.media.graph import STILLS, Files, Still
-from app.media.isolation import GIB, Limits
 from app.media.lettering import FONTS, letter
 from app.media.logo import check_logo
 from app.media.plan import Plan, Profile, plan
@@ -21,6 +20,7 @@ from app.media.probe import Probe
 from app.media.probe import probe as look
 from app.media.run import OnProgress, Run, run
 from app.media.sniff import KINDS
+from app.media.walls import GIB, Limits
 
 MIB = 1024**2
 # reliability.md, section 6: ten times as long as it lasts, a minute at least. Meant for 1080p at 30 frames;

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 
 from app.errors import HouseError, Interrupted, Refused, Retryable
-from app.media.isolation import Limits
+from app.media.walls import Limits
 
 MIB = 1024**2
 
@@ -40,8 +40,10 @@ BAD_INPUT = re.compile(
     r"|Could not open encoder before EOF|header parsing failed|Decode error rate|matches no streams|Error submitting packet to decoder",
     re.IGNORECASE,
 )
+# x264 gives no reason when it gets no memory to start with; our own parameters are always good.
 NO_MEMORY = re.compile(
-    r"Cannot allocate memory|Resource temporarily unavailable|Out of memory|malloc.* failed|Failed to allocate",
+    r"Cannot allocate memory|Resource temporarily unavailable|Out of memory|malloc.* failed|Failed to allocate"
+    r"|Error while opening encoder",
     re.IGNORECASE,
 )
 # bwrap tells the signal that ended its child as 128 + its number. Only these: ffmpeg's own exit codes are the low
@@ -59,15 +61,16 @@ WHERE = re.compile(r"^(\[[^\]]*\]\s*)+")
 OUR_PATH = re.compile(r"(?<!\w)(?:file:)?/\S+?(?=[:\s,'\"]|$)")
 
 
-def failure(code: int, tail: Sequence[str], limits: Limits) -> HouseError:
-    """The error to raise for an ffmpeg that ended with `code` (negative: killed by that signal)."""
+def failure(code: int, tail: Sequence[str], limits: Limits, cpu_s: float = 0.0) -> HouseError:
+    """The error to raise for an ffmpeg that ended with `code` (negative: killed by that signal) after `cpu_s`."""
     text = "\n".join(tail)
     number = -code if code < 0 else THROUGH_BWRAP.get(code, 0)
     if "No space left on device" in text or "Disk quota exceeded" in text:
         return Retryable("the disk is full", code="disk_full")
     if number == signal.SIGXFSZ or "File too large" in text:
         return Retryable(f"The result grew beyond {limits.file_bytes // MIB} MiB", code="result_too_large")
-    if number == signal.SIGXCPU:
+    # At the limit of CPU seconds the kernel kills it; before, ffmpeg itself would take SIGXCPU for a wish to stop.
+    if number == signal.SIGXCPU or (cpu_s >= limits.cpu_s - 0.5 and (number or code == STOPPED)):
         return Retryable(f"Work on this video used more than {limits.cpu_s} CPU seconds", code="too_slow")
     if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) or (
         code == STOPPED and not BAD_INPUT.search(text)

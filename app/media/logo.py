@@ -8,8 +8,8 @@ from pathlib import Path
 
 from app.errors import Refused
 from app.media import ffmpeg
-from app.media.isolation import Limits
 from app.media.run import execute
+from app.media.walls import Limits
 
 MAX_BYTES = 5 * 1024**2
 MAX_LOGO_PIXELS = 16_000_000

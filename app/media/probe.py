@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import Refused
-from app.media import failure, ffmpeg, sniff, whole
-from app.media.isolation import Limits
+from app.media import failure, ffmpeg, whole
 from app.media.reading import Picture, Sound, Streams, read
 from app.media.run import execute
+from app.media.sniff import WANTED_BYTES, Kind, sniff, why_not
+from app.media.walls import Limits
 
 # More pixels are refused by ffmpeg itself, also while it only looks (reliability.md, section 6).
 MAX_PIXELS = 40_000_000
@@ -107,12 +108,12 @@ async def probe(path: Path) -> Probe:
     return as_probe(streams)
 
 
-def _look(path: Path) -> sniff.Kind:
+def _look(path: Path) -> Kind:
     with path.open("rb") as file:
-        first = file.read(sniff.WANTED_BYTES)
-    kind = sniff.sniff(first)
+        first = file.read(WANTED_BYTES)
+    kind = sniff(first)
     if kind is None:
-        raise Refused(sniff.why_not(first), code="not_a_video" if first else "empty")
+        raise Refused(why_not(first), code="not_a_video" if first else "empty")
     whole.check_whole(path, kind)
     return kind
 

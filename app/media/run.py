@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO
 
 from app.errors import Retryable
-from app.media import isolation
+from app.media import walls
 from app.media.failure import failure
-from app.media.isolation import Limits
+from app.media.walls import Limits
 
 OnProgress = Callable[[float], Awaitable[None] | None]
 
@@ -82,7 +82,7 @@ async def run(
         on_progress=on_progress,
     )
     if ended.code != 0:
-        raise failure(ended.code, ended.log_tail, limits)
+        raise failure(ended.code, ended.log_tail, limits, ended.cpu_s)
     return Run(whole, ended.seconds, ended.cpu_s, ended.log_tail)
 
 
@@ -100,12 +100,12 @@ async def execute(
 
     Retryable when it takes longer than its limits allow or makes no progress.
     """
-    through = await asyncio.to_thread(isolation.way)
+    through = await asyncio.to_thread(walls.way)
     started = time.monotonic()
     child = _Child(
-        isolation.wrap(argv, limits, writable=writable, readable=readable, through=through),
-        environment=isolation.environment(writable),
-        before_exec=isolation.before_exec(limits, through),
+        walls.wrap(argv, limits, writable=writable, readable=readable, through=through),
+        environment=walls.environment(writable),
+        before_exec=walls.before_exec(limits, through),
         folder=writable,
     )
     tail: deque[str] = deque(maxlen=lines)

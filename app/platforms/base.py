@@ -181,6 +181,7 @@ class Call:
     outcome: str
 
 
+# Must not raise: it also hears of the irreversible call, after the fact.
 OnCall = Callable[[Call], None]
 OnProgress = Callable[[int], Awaitable[None]]
 BeforeLast = Callable[[], Awaitable[None]]

@@ -159,6 +159,13 @@ class Connection(HttpToolsProtocol):
         if not self._refused:
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._reading_head and not self.transport.is_closing():
+            # Answered before the body was whole (refused, too large): the rest is not waited for, however fast.
+            self._stop_body_timer()
+            self._body_timer = self.loop.call_later(self.patience.head_s, self.transport.close)
+
     def timeout_keep_alive_handler(self) -> None:
         self._stop_timers()
         super().timeout_keep_alive_handler()

@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
@@ -36,6 +37,9 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.asked_to_stop = False
+        # Called once with the first signal.
+        self.on_stop: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[object] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,6 +54,9 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Stop soon. Harmless twice."""
         self.should_exit = True
+        if not self.asked_to_stop:
+            self.asked_to_stop = True
+            self.on_stop()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._app.state.stopping.set)
 
@@ -83,21 +90,18 @@ def serve(app: Starlette, host: str, port: int, patience: Patience | None = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     patience = patience or Patience()
     server = make(app, host, port, replace(patience, in_all=min(patience.in_all, _most_connections())))
-    stopped = threading.Event()
-
-    def watch() -> None:
-        while not server.should_exit:
-            if stopped.wait(0.1):
-                return
-        if not stopped.wait(HARD_STOP_S):
-            log.warning("stopped by force: something did not end in time", after_s=HARD_STOP_S)
-            os._exit(0)
-
-    threading.Thread(target=watch, name="stop watch", daemon=True).start()
+    last_resort = threading.Timer(HARD_STOP_S, _stop_by_force)
+    last_resort.daemon = True
+    server.on_stop = last_resort.start
     try:
         server.run()
     finally:
-        stopped.set()
+        last_resort.cancel()
+
+
+def _stop_by_force() -> None:
+    log.warning("stopped by force: something did not end in time", after_s=HARD_STOP_S)
+    os._exit(0)
 
 
 def _most_connections() -> int:

@@ -7,7 +7,7 @@ it is harmless and may be sent again.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from app import http
 from app.errors import HouseError, Retryable, Unsure
@@ -45,8 +45,9 @@ async def send(
     irreversible call, and not at all when TikTok turns out to have everything already. That call is made
     once: Unsure means that only `status` can tell; any other error means that it has posted nothing. Chunks
     before it are repeated where TikTok's count says, up to four times, then Retryable `upload_cut`.
-    `upload_expired` means that the handle is dead, but ask `status` before beginning anew. An error of
-    `media.read`, `on_progress` or `before_last` ends the sending and comes through as it is.
+    `upload_expired` means that the handle is dead, but ask `status` before beginning anew. `on_progress` hears
+    the bytes sent so far and nothing after the last one; an error of it, of `media.read` or of `before_last`
+    ends the sending and comes through as it is.
     """
     check_upload_address(app, handle.upload_url)
     at_byte, sends = from_byte, 0
@@ -56,8 +57,8 @@ async def send(
         if end == media.bytes_total:
             await before_last()
             await _send_last(handle, media, body, on_call)
-            at_byte = end
-            break
+            # Nothing of the caller's runs after this: what it raised would look like a definite no.
+            return
         sends += 1
         try:
             await _send_chunk(handle, media, body, on_call)
@@ -71,7 +72,6 @@ async def send(
         if arrived > at_byte:
             sends = 0
         at_byte = arrived
-    await on_progress(media.bytes_total)
 
 
 class _Body:
@@ -90,15 +90,19 @@ class _Body:
         source = self.media.read(self.start, self.end)
         try:
             async for piece in source:
-                if self.complete or self.handed + len(piece) > self.end - self.start:
+                if self.handed + len(piece) > self.end - self.start:
                     raise errors.error("media_changed")
                 # Told before the piece leaves: what `on_progress` raises can then never follow the last byte.
                 await self.on_progress(self.start + self.handed)
                 self.handed += len(piece)
                 yield piece
+                if self.complete:
+                    break
         finally:
             if isinstance(source, AsyncGenerator):
-                await source.aclose()
+                # A stumble while closing cannot take back a chunk that is on its way.
+                with suppress(Exception):
+                    await source.aclose()
         if not self.complete:
             raise errors.error("media_changed")
 

@@ -82,17 +82,17 @@ def wrap(
     limited = [*_prlimit(limits), *_nice(), *argv]
     if through == "setpriv":
         return [_tool("setpriv"), "--pdeathsig", "KILL", "--no-new-privs", "--", *limited]
-    walls = [_tool("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    closed = [_tool("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     for name, value in environment(writable).items():
-        walls += ["--setenv", name, value]
+        closed += ["--setenv", name, value]
     for system in (*SYSTEM_FOLDERS, *SYSTEM_FILES):
-        walls += ["--ro-bind-try", system, system]
-    walls += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - an empty one of its own
-    walls += ["--bind", str(writable), str(writable), "--chdir", str(writable)]
+        closed += ["--ro-bind-try", system, system]
+    closed += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - an empty one of its own
+    closed += ["--bind", str(writable), str(writable), "--chdir", str(writable)]
     # Behind the writable folder, so that a source inside it stays read-only too.
     for place in (Path(argv[0]), *readable):
-        walls += ["--ro-bind", str(place), str(place)]
-    return [*walls, "--", *limited]
+        closed += ["--ro-bind", str(place), str(place)]
+    return [*closed, "--", *limited]
 
 
 def before_exec(limits: Limits, through: Way) -> Callable[[], None] | None:

@@ -1,0 +1,171 @@
+"""The `backlot` command. Everything it does is one of the house's own verbs; nothing is decided here."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import os
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+
+from app import checkup, config, db, log, migrate, supervisor, users
+from app.errors import HouseError
+from app.web import server
+
+# A role is a set of queues with a health port of its own (contract, index of names).
+ROLES = {
+    "video-processor": ("video-edit", "video-processing"),
+    "social-publisher": ("video-upload", "social-publishing"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command; a setting or a condition that stops it is told in a line each, with exit status 2."""
+    args = _parser().parse_args(argv)
+    try:
+        settings = config.get()
+        log.setup(settings)
+        command: Callable[[argparse.Namespace], int | None] = args.run
+        raise SystemExit(command(args) or 0)
+    except config.ConfigError as error:
+        _fail(error.problems)
+    except HouseError as error:
+        _fail([error.message])
+
+
+def _fail(lines: list[str]) -> None:
+    print("\n".join(lines), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="backlot", description="A creator studio on one PostgreSQL and a bucket."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, what in (
+        ("up", _up, "everything in one go: database, migrations, web, worker, simulators"),
+        ("web", _web, "the web process"),
+        ("migrate", _migrate, "bring the database to the shape this program expects"),
+        ("doctor", _doctor, "check everything and say how to mend it"),
+    ):
+        commands.add_parser(name, help=what).set_defaults(run=run)
+    worker = commands.add_parser("worker", help="a worker, for all queues or one role")
+    worker.add_argument("role", nargs="?", choices=sorted(ROLES))
+    worker.set_defaults(run=_worker)
+    user = commands.add_parser("user", help="people").add_subparsers(required=True, metavar="ACTION")
+    add = user.add_parser("add", help="add a person; the password is asked for, or read from standard input")
+    add.add_argument("email")
+    add.add_argument("--name", default="")
+    add.add_argument("--operator", action="store_true")
+    add.set_defaults(run=_user_add)
+    return parser
+
+
+def _up(args: argparse.Namespace) -> int:
+    place = db.locate()
+    asyncio.run(migrate.run(place.direct_dsn))
+    return supervisor.run(
+        {
+            "web": [sys.executable, "-m", "app", "web"],
+            "worker": [sys.executable, "-m", "procrastinate", "--app=tasks.procrastinate_app", "worker"],
+        },
+        say=lambda: print(_welcome(place), flush=True),
+        ready_url=f"http://127.0.0.1:{config.get().port}/health",
+    )
+
+
+def _welcome(place: db.Place) -> str:
+    """Where it is, what is real and what is simulated."""
+    settings = config.get()
+    database = f"PostgreSQL {place.server.version} of its own" if place.server else "the one in DATABASE_URL"
+    storage = (
+        f"the bucket {settings.bucket}"
+        if settings.storage_provider == "s3"
+        else f"{settings.backlot_home}/storage"
+    )
+    tiktok = "simulated (no credentials are set)" if settings.tiktok_simulated else "the real one"
+    return "\n".join(
+        (
+            "",
+            f"  Backlot is open at {settings.base_url}",
+            "",
+            f"  database   {database}",
+            f"  files      {storage}",
+            f"  TikTok     {tiktok}",
+            "  Ctrl-C ends it; what waits goes on at the next start.",
+            "",
+        )
+    )
+
+
+def _web(args: argparse.Namespace) -> int:
+    server.serve("app.main:app", config.get().host, config.get().port)
+    return 0
+
+
+def _worker(args: argparse.Namespace) -> int:
+    """The stock worker of the engine, with a health port when it is one role."""
+    settings = config.get()
+    queues = list(ROLES[args.role]) if args.role else None
+    port = settings.health_check_port or (config.ROLE_PORTS[args.role] if args.role else None)
+    asyncio.run(_work(queues, args.role or "worker", port))
+    # A thread stuck in a call of a library must not hold the end up.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+async def _work(queues: list[str] | None, name: str, port: int | None) -> None:
+    from tasks import procrastinate_app  # the workers' door: the web and every other command never load it
+
+    async with procrastinate_app.open_async():
+        health = await server.serve_health(port, name) if port else None
+        try:
+            await procrastinate_app.run_worker_async(queues=queues, name=name)
+        finally:
+            if health is not None:
+                await health.close()
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    done = asyncio.run(migrate.run(db.locate().direct_dsn))
+    print("\n".join(f"applied {name}" for name in done) or "nothing to apply")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    findings = asyncio.run(checkup.look())
+    for finding in findings:
+        print(f"{'ok  ' if finding.fine else 'MEND'}  {finding.what}: {finding.said}")
+        if finding.mend:
+            print(f"      {finding.mend}")
+    return 0 if all(finding.fine for finding in findings) else 1
+
+
+def _user_add(args: argparse.Namespace) -> int:
+    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    person = asyncio.run(_with_database(lambda: _add(args, password)))
+    print(json.dumps({"id": person.id, "email": person.email, "operator": person.is_operator}))
+    return 0
+
+
+async def _add(args: argparse.Namespace, password: str) -> users.Person:
+    async with db.house() as conn:
+        person, _ = await users.sign_up(conn, args.email, password, args.name or args.email.partition("@")[0])
+        if args.operator and not person.is_operator:
+            person = await users.make_operator(conn, person.id)
+    return person
+
+
+async def _with_database(work: Callable[[], Awaitable[users.Person]]) -> users.Person:
+    place = await asyncio.to_thread(db.locate)
+    await migrate.run(place.direct_dsn)
+    await db.open_pools(place.direct_dsn, pages=False, most=2)
+    try:
+        with log.bound(correlation_id=uuid.uuid4().hex):
+            return await work()
+    finally:
+        await db.close_pools()

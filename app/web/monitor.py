@@ -1,0 +1,127 @@
+"""How the house is doing, for machines: `/health`, `/ready`, `/metrics` and `/api/monitor/…`.
+
+`/health` says whether this process works and does not ask the database: a process that waits for its database
+must not be restarted for it. `/ready` asks it. `/metrics` answers on this machine itself without a sign-in, as
+scrapers have none; from elsewhere it wants an operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app import config, db, dedup, jobs, metrics, migrate, queue, vitals
+from app.errors import HouseError, Refused, Retryable
+from app.web import guard
+from app.web.api.body import Answer
+from app.web.api.endpoint import gives
+
+READY_WITHIN_S = 3.0
+LOCAL = ("127.0.0.1", "::1")
+
+
+class Usage(Answer):
+    total: int
+    limit: int
+    percentage: float
+    status: str
+
+
+class QueueState(Answer):
+    name: str
+    waiting: int
+    scheduled: int
+    running: int
+    failed: int
+    stalled: int
+    oldest_wait_s: float | None
+    workers: int
+    paused: bool
+    last_done_at: datetime | None
+
+
+class UsageShare(Answer):
+    percentage: float
+
+
+class Health(Answer):
+    postgres: bool
+    redis: bool | None
+    queues_active: int
+    usage: UsageShare
+    queues: list[QueueState]
+
+
+async def health(request: Request) -> Response:
+    """GET /health: S2.83."""
+    stopping = request.app.state.stopping.is_set()
+    told = {
+        "status": "stopping" if stopping else "ok",
+        "worker": "web",
+        "uptime": vitals.uptime_s(),
+        "memory": await asyncio.to_thread(vitals.memory),
+    }
+    return JSONResponse(told | {"reason": "The process is stopping."}, 503) if stopping else JSONResponse(told)
+
+
+async def ready(request: Request) -> Response:
+    """GET /ready: whether requests can be served: the database answers and has the shape this code expects."""
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(READY_WITHIN_S), db.house() as conn:
+            await db.value(conn, "SELECT 1")
+            took_s = time.perf_counter() - started
+            missing = await migrate.missing(conn)
+    except (HouseError, TimeoutError) as error:
+        reason = error.message if isinstance(error, HouseError) else "The database does not answer."
+        told = {"status": "not_ready", "reason": reason, "database": None, "migrationsMissing": None}
+        return JSONResponse(told, 503, {"retry-after": "5"})
+    body = {"database": {"roundTripMs": round(took_s * 1000, 2)}, "migrationsMissing": missing}
+    if missing:
+        reason = "The database lacks migrations: run `backlot migrate`."
+        return JSONResponse({"status": "not_ready", "reason": reason} | body, 503)
+    return JSONResponse({"status": "ready"} | body)
+
+
+async def measured(request: Request) -> Response:
+    """GET /metrics: S2.84, Prometheus text."""
+    if guard.address_of(request) not in LOCAL:
+        who = request.state.who or await guard.by_bearer(request)
+        if who is None:
+            raise guard.not_signed_in()
+        if not who.person.is_operator:
+            raise Refused("Only operators may see this.", code="operators_only", status=403)
+    async with db.house() as conn:
+        states = await queue.health(conn, [line.name for line in jobs.QUEUES])
+    for state in states:
+        metrics.jobs_queued.labels(state.name, "").set(state.waiting + state.scheduled)
+        metrics.jobs_running.labels(state.name, "").set(state.running)
+    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+
+@gives(Usage, summary="Queue operations of this month against the budget.")
+async def usage(request: Request) -> Usage:
+    """S1.51, also under its older path `redis-usage`."""
+    async with db.house() as conn:
+        return Usage(**await queue.usage(conn))
+
+
+@gives(Health, summary="Whether the queues work: depth, oldest wait, living workers, stalled jobs.")
+async def queue_health(request: Request) -> Health:
+    """S1.52."""
+    async with db.house() as conn:
+        states = await queue.health(conn, [line.name for line in jobs.QUEUES])
+        used = await queue.usage(conn)
+    return Health(
+        postgres=True,
+        redis=await _redis(),
+        queues_active=sum(1 for state in states if state.workers and not state.paused),
+        usage=UsageShare(percentage=used["percentage"]),
+        queues=[
+            QueueState(**{name: getattr(state, name) for name in QueueState.model_fields}) for state in states
+        ],
+    )
