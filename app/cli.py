@@ -10,8 +10,10 @@ import os
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from app import checkup, config, db, log, migrate, supervisor, users
+from app import main as main_app
 from app.errors import HouseError
 from app.web import server
 
@@ -103,7 +105,7 @@ def _welcome(place: db.Place) -> str:
 
 
 def _web(args: argparse.Namespace) -> int:
-    server.serve("app.main:app", config.get().host, config.get().port)
+    server.serve(main_app.create(), config.get().host, config.get().port)
     return 0
 
 
@@ -124,7 +126,7 @@ async def _work(queues: list[str] | None, name: str, port: int | None) -> None:
     async with procrastinate_app.open_async():
         health = await server.serve_health(port, name) if port else None
         try:
-            await procrastinate_app.run_worker_async(queues=queues, name=name)
+            await procrastinate_app.run_worker_async(**({"queues": queues} if queues else {}), name=name)
         finally:
             if health is not None:
                 await health.close()
@@ -153,10 +155,11 @@ def _user_add(args: argparse.Namespace) -> int:
 
 
 async def _add(args: argparse.Namespace, password: str) -> users.Person:
-    async with db.house() as conn:
-        person, _ = await users.sign_up(conn, args.email, password, args.name or args.email.partition("@")[0])
-        if args.operator and not person.is_operator:
-            person = await users.make_operator(conn, person.id)
+    person, _ = await users.sign_up(args.email, password, args.name or args.email.partition("@")[0])
+    if args.operator and not person.is_operator:
+        async with db.house() as conn:
+            await users.make_operator(conn, person.id)
+        return replace(person, is_operator=True)
     return person
 
 

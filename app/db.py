@@ -44,6 +44,7 @@ NETWORK = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+GET_S = 3.0
 COLUMNS = re.compile(r"\{(\w+\.)?columns\}")
 PAGE_ROLE = "backlot_page"
 HOUSE_ROLE = "backlot_house"
@@ -125,9 +126,10 @@ def _pool(dsn: str, name: str, most: int, pooled: bool) -> AsyncConnectionPool[C
         kwargs={**NETWORK, "prepare_threshold": None if pooled else 5, "application_name": f"backlot {name}"},
         min_size=1,
         max_size=most,
-        timeout=10,
+        # Short, so that an outage is asked about often: the pool tries anew with each request, not by itself.
+        timeout=GET_S,
         max_idle=300,
-        reconnect_timeout=5,
+        reconnect_timeout=1.0,
         open=False,
         name=name,
     )

@@ -142,6 +142,8 @@ def setup(config: Config) -> None:
         logging.getLogger(name).propagate = True
     # Its debug lines carry the values of statements.
     logging.getLogger("psycopg").setLevel(max(level, logging.WARNING))
+    # One line for each try to connect; whoever needs the connection says that it is away.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 class _Handler(logging.StreamHandler[Any]):

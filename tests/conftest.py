@@ -88,3 +88,15 @@ def _sweep(base: Path) -> None:
             old = time.time() - home.stat().st_mtime > LEFT_BEHIND_S
             if old and postgres.start(home, for_tests=True).release():
                 shutil.rmtree(home, ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--storm", action="store_true", help="also run the long storms")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--storm"):
+        return
+    for item in items:
+        if item.get_closest_marker("storm"):
+            item.add_marker(pytest.mark.skip(reason="a storm: runs with --storm"))

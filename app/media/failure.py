@@ -37,9 +37,11 @@ IN_PLAIN_WORDS = {
 BAD_INPUT = re.compile(
     r"Invalid data found|moov atom not found|not on whitelist|max pixel count|Error opening input"
     r"|Could not find codec parameters|Unsupported codec|Decoder .* not found|unknown codec|no decoder found"
-    r"|Could not open encoder before EOF|header parsing failed|Decode error rate|matches no streams|Error submitting packet to decoder",
+    r"|Could not open encoder before EOF|header parsing failed|Decode error rate|matches no streams",
     re.IGNORECASE,
 )
+# Ours, though ffmpeg calls it an error of the input: the file went away, or the disk cannot read it.
+NOT_THE_INPUT = re.compile(r"No such file or directory|Permission denied|Input/output error", re.IGNORECASE)
 # x264 gives no reason when it gets no memory to start with; our own parameters are always good.
 NO_MEMORY = re.compile(
     r"Cannot allocate memory|Resource temporarily unavailable|Out of memory|malloc.* failed|Failed to allocate"
@@ -82,7 +84,7 @@ def failure(code: int, tail: Sequence[str], limits: Limits, cpu_s: float = 0.0) 
         return Retryable("There was not enough memory to work on this video", code="no_memory")
     if number:
         return Retryable(f"ffmpeg ended by signal {number}", code="crashed")
-    if BAD_INPUT.search(text):
+    if BAD_INPUT.search(text) and not NOT_THE_INPUT.search(text):
         return unreadable(tail)
     return Retryable(f"ffmpeg failed: {last_words(tail)}", code="ffmpeg_failed")
 

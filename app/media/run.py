@@ -104,7 +104,7 @@ async def execute(
     started = time.monotonic()
     child = _Child(
         walls.wrap(argv, limits, writable=writable, readable=readable, through=through),
-        environment=walls.environment(writable),
+        environment=walls.environment(),
         before_exec=walls.before_exec(limits, through),
         folder=writable,
     )
@@ -120,6 +120,7 @@ async def execute(
                 await reading
         finally:
             reading.cancel()
+            await asyncio.wait({reading})
     except TimeoutError as error:
         if idle.expired():
             message = f"Work on this video stood still for {limits.idle_s:.0f} seconds and was stopped"
@@ -156,6 +157,7 @@ class _Child:
         )
         self._pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe is not None]
         self._transports: list[asyncio.ReadTransport] = []
+        self._readers: list[asyncio.StreamReader] = []
         threading.Thread(target=self._reap, name="ffmpeg-reaper", daemon=True).start()
 
     async def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
@@ -168,23 +170,39 @@ class _Child:
         # From here on the transport closes the pipe, and nobody else may.
         self._pipes.remove(pipe)
         self._transports.append(transport)
+        self._readers.append(reader)
         return reader
 
     async def stop(self) -> None:
         """End it and all its children: asked first, then killed; nothing to do if it has ended."""
         try:
-            if not self.ended.done():
-                self._signal(signal.SIGTERM)
-                await asyncio.wait({self.ended}, timeout=PATIENCE_S)
+            await self._end()
+            await asyncio.wait({self.ended})
+            await self._hung_up()
         finally:
-            # Also when cancelled once more while waiting.
-            if not self.ended.done():
-                self._signal(signal.SIGKILL)
             for transport in self._transports:
                 transport.close()
             for pipe in self._pipes:
                 pipe.close()
-        await asyncio.wait({self.ended})
+
+    async def _end(self) -> None:
+        if self.ended.done():
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait({self.ended}, timeout=PATIENCE_S)
+        finally:
+            # Also when cancelled once more while waiting.
+            if not self.ended.done():
+                self._signal(signal.SIGKILL)
+
+    async def _hung_up(self) -> None:
+        """Wait until nobody holds our pipes: what bwrap ran dies a moment after bwrap."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                for reader in self._readers:
+                    while await reader.read(65536):
+                        pass
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -31,7 +31,10 @@ SAID: dict[Way, str] = {
 }
 # What a dynamically linked ffmpeg needs to start; the rest of the disk is not there for it.
 SYSTEM_FOLDERS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix/store")
-SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/fonts")
+SYSTEM_FILES = (
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/fonts",
+    "/var/cache/fontconfig",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Limits:
 def way() -> Way:
     """The strongest way that really works on this machine; tried once per process and written to the log."""
     tools: tuple[Way, ...] = ("bwrap", "setpriv")
-    found = next((tool for tool in tools if _works(tool)), "rlimits")
+    able = [tool for tool in tools if _works(tool)]
+    found: Way = able[0] if able else "rlimits"
     log.info("ffmpeg runs behind walls", isolation=SAID[found])
     return found
 
@@ -60,13 +64,14 @@ def isolation() -> str:
     return SAID[way()]
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """All that ffmpeg sees of our environment: no setting and no key of the house."""
     return {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
-        "HOME": str(folder),
-        "XDG_CACHE_HOME": str(folder),
+        # Nowhere: fontconfig would leave a cache behind in each run's folder.
+        "HOME": "/nonexistent",
+        "XDG_CACHE_HOME": "/nonexistent",
         "AV_LOG_FORCE_NOCOLOR": "1",
         # Each thread's own malloc arena reserves 64 MiB of address space, which the limit would count.
         "MALLOC_ARENA_MAX": "4",
@@ -82,8 +87,16 @@ def wrap(
     limited = [*_prlimit(limits), *_nice(), *argv]
     if through == "setpriv":
         return [_tool("setpriv"), "--pdeathsig", "KILL", "--no-new-privs", "--", *limited]
-    closed = [_tool("bwrap"), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
-    for name, value in environment(writable).items():
+    # As process 1 it is waited for by bwrap itself, without which its CPU seconds would be counted to nobody.
+    closed = [
+        _tool("bwrap"),
+        "--unshare-all",
+        "--as-pid-1",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+    ]
+    for name, value in environment().items():
         closed += ["--setenv", name, value]
     for system in (*SYSTEM_FOLDERS, *SYSTEM_FILES):
         closed += ["--ro-bind-try", system, system]

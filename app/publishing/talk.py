@@ -36,13 +36,17 @@ def media(target: Target) -> platforms.Media:
 
 
 async def with_token(
-    target: Target, call: Callable[[accounts.Access], Awaitable[T]]
+    target: Target, call: Callable[[accounts.Access], Awaitable[T]], *, repeat: bool = True
 ) -> tuple[accounts.Access, T]:
-    """Make a harmless call with a token that works; a token turned down is renewed once (sheet, section 7)."""
+    """Make a harmless call with a token that works; a token turned down is renewed once (sheet, section 7).
+
+    `repeat` asks again on the spot when the answer is lost; not for calls that leave something at the platform.
+    """
     adapter = platforms.get(target.platform)
     access = await accounts.fresh_token(target.account_id)
+    ask = asking if repeat else once
     try:
-        return access, await asking(lambda: call(access))
+        return access, await ask(lambda: call(access))
     except HouseError as error:
         if adapter.verdict(error.code).kind is not Kind.AUTHORISATION_LOST:
             await note(target, error)
@@ -51,14 +55,19 @@ async def with_token(
     if refused.code == "access_token_invalid":
         access = await accounts.fresh_token(target.account_id, refused=access.token)
         try:
-            return access, await asking(lambda: call(access))
+            return access, await ask(lambda: call(access))
         except HouseError as error:
             if adapter.verdict(error.code).kind is not Kind.AUTHORISATION_LOST:
+                await note(target, error)
                 raise
             refused = error
     async with db.house() as conn:
         await accounts.lose(conn, access.account, refused.message)
     raise Permanent(refused.message, code=accounts.NEEDS_RECONNECT) from refused
+
+
+async def once(call: Callable[[], Awaitable[T]]) -> T:
+    return await call()
 
 
 async def asking(call: Callable[[], Awaitable[T]]) -> T:

@@ -56,10 +56,10 @@ async def publish(target_id: int) -> None:
             return
         access, post = await _prepare(target, calls)
         if handle is None:
-            handle = await _begin(target, attempt, post, access, run.number, calls)
+            handle = await _begin(target, attempt, post, run.number, calls)
             from_byte = 0
         else:
-            from_byte = await _resume_at(target, attempt, handle, access, run.number, calls)
+            access, from_byte = await _resume_at(target, attempt, handle, run.number, calls)
         await _send(target, attempt, handle, access, from_byte, run, calls)
     except (NotYet, Retryable) as error:
         await _back_in_line(target, run.number, error)
@@ -135,7 +135,6 @@ async def _begin(
     target: Target,
     attempt: Attempt,
     post: platforms.Post,
-    access: accounts.Access,
     run: int,
     calls: ledger.Calls,
 ) -> platforms.Handle:
@@ -144,7 +143,13 @@ async def _begin(
     for wait_s in (*talk.ASK_AGAIN_S, 0.0):
         inits = await ledger.count_init(attempt, run)
         try:
-            handle = await adapter.begin(adapter.app(), access.token, post, talk.media(target), on_call=calls)
+            _, handle = await talk.with_token(
+                target,
+                lambda access: adapter.begin(
+                    adapter.app(), access.token, post, talk.media(target), on_call=calls
+                ),
+                repeat=False,
+            )
         except Unsure as error:
             # Nothing was sent, so nothing is posted; only the number of handles at the platform is unknown.
             if inits >= MOST_INITS:
@@ -155,9 +160,6 @@ async def _begin(
                 ) from error
             await asyncio.sleep(wait_s)
             continue
-        except HouseError as error:
-            await talk.note(target, error)
-            raise
         await ledger.keep_handle(attempt, run, handle)
         return handle
     raise Retryable("The platform does not answer.", code="init_answer_lost")
@@ -167,15 +169,16 @@ async def _resume_at(
     target: Target,
     attempt: Attempt,
     handle: platforms.Handle,
-    access: accounts.Access,
     run: int,
     calls: ledger.Calls,
-) -> int:
+) -> tuple[accounts.Access, int]:
     """Where to go on with a handle of an earlier run, by the platform's own count (never a second handle
     beside it).
     """
     adapter = platforms.get(target.platform)
-    status = await talk.asking(lambda: adapter.status(adapter.app(), access.token, handle, on_call=calls))
+    access, status = await talk.with_token(
+        target, lambda access: adapter.status(adapter.app(), access.token, handle, on_call=calls)
+    )
     if status.state in ("failed", "gone") or (
         status.state == "processing" and handle.expires_at <= datetime.now(UTC)
     ):
@@ -184,7 +187,7 @@ async def _resume_at(
         raise Retryable(
             "The platform has dropped the begun upload; it starts anew.", code="upload_expired", after_s=1
         )
-    return min(status.bytes_received or 0, talk.media(target).bytes_total)
+    return access, min(status.bytes_received or 0, talk.media(target).bytes_total)
 
 
 async def _send(
@@ -229,6 +232,10 @@ async def _send(
             async with db.house() as conn:
                 await ledger.drop_handle(conn, attempt, run.number)
             raise Retryable(error.message, code=error.code, after_s=1) from error
+        if isinstance(error, HouseError) and error.code == "access_token_invalid":
+            # Asked about in the middle of the chunks: renew, and go on by the platform's own count.
+            await accounts.fresh_token(target.account_id, refused=access.token)
+            raise Retryable(error.message, code="token_renewed", after_s=0) from error
         raise
     await _hand_over(target, run.number, None)
 

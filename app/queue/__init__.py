@@ -5,16 +5,20 @@ Front door. Web and rooms use the verbs (`defer`, `retry`, `cancel`, …) and `c
 `HouseApp`.
 """
 
+from app.queue import batch, lately
 from app.queue.engine import HouseApp
 from app.queue.health import QueueHealth, Worker, health, stalled, usage, waiting_reason, workers
 from app.queue.policy import HIGH, LOW, NORMAL, Job, Queue, wait_s
 from app.queue.rows import (
+    LOOK,
+    STAGES,
     Attempt,
     Filter,
     JobRow,
     attempts,
     audit,
     cancel,
+    cancel_by_operator,
     defer,
     discard,
     find,
@@ -23,14 +27,18 @@ from app.queue.rows import (
     resume,
     retry,
     retry_ended,
+    stop,
+    waiting_twin,
 )
 from app.queue.running import Run, current
 from app.queue.upkeep import forget_workers, put_back_unowned, sweep
 
 __all__ = [
     "HIGH",
+    "LOOK",
     "LOW",
     "NORMAL",
+    "STAGES",
     "Attempt",
     "Filter",
     "HouseApp",
@@ -42,7 +50,9 @@ __all__ = [
     "Worker",
     "attempts",
     "audit",
+    "batch",
     "cancel",
+    "cancel_by_operator",
     "current",
     "defer",
     "discard",
@@ -50,15 +60,18 @@ __all__ = [
     "forget_workers",
     "get",
     "health",
+    "lately",
     "pause",
     "put_back_unowned",
     "resume",
     "retry",
     "retry_ended",
     "stalled",
+    "stop",
     "sweep",
     "usage",
     "wait_s",
     "waiting_reason",
+    "waiting_twin",
     "workers",
 ]

@@ -8,13 +8,16 @@ from typing import Any
 
 import psycopg
 
-from app import db, log
+from app import db, live, log
 from app.errors import Superseded
 from app.queue import policy, rows
 
 GaveUp = Callable[..., Awaitable[None]]
 ENDINGS = {"done": "succeeded", "gave_up": "failed", "unsure": "failed", "cancelled": "aborted"}
 QUIET_QUEUES = frozenset({"upkeep"})
+# Open pages of operators hear of outcomes once a second and process at most; the heartbeat tells the rest.
+QUEUES_TOPIC = "queues"
+_queues_pace = live.Pace(1.0)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ async def save(
         await _again(conn, job, decision)
     if job.queue not in QUIET_QUEUES:
         await _tell(conn, job, decision)
+        if _queues_pace():
+            await live.tell(conn, QUEUES_TOPIC)
 
 
 def _own(args: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -24,6 +24,12 @@ SHOWN = {
     "cancelled": "cancelled",
     "aborted": "cancelled",
 }
+# What operators may look for: `waiting` may start now, `scheduled` later (a time, a limit, a retry).
+STAGES = ("waiting", "scheduled", "running", "failed", "done", "cancelled")
+# Jobs looked through for words or a correlation id: a search must end, however long the history.
+LOOK = 20_000
+# Before every priority of the product, so that a cancelled job tells its room at once.
+FIRST = policy.to_engine(0)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,18 @@ class JobRow:
     @property
     def shown(self) -> str:
         if self.status == "todo" and self.scheduled_at is not None and self.waiting_for is None:
+            return "scheduled"
+        return SHOWN[self.status]
+
+    @property
+    def cancelling(self) -> bool:
+        """Somebody asked to cancel it and no worker has seen to that yet."""
+        return self.cancel_reason is not None and not self.over
+
+    @property
+    def stage(self) -> str:
+        """The tab it stands in: one of STAGES."""
+        if self.status == "todo" and self.scheduled_at is not None and self.scheduled_at > datetime.now(UTC):
             return "scheduled"
         return SHOWN[self.status]
 
@@ -147,7 +165,9 @@ _JOB = """
 
 @dataclass(frozen=True)
 class Filter:
-    """What an operator looks for; None is anything. `words` is looked for in reasons and codes."""
+    """What an operator looks for; None is anything. `status` is one of STAGES. `words` are looked for in the
+    last reason and code of the newest LOOK jobs; a correlation id is found too.
+    """
 
     status: str | None = None
     queue: str | None = None
@@ -163,31 +183,51 @@ class Filter:
             return ["todo"]
         return [engine for engine, shown in SHOWN.items() if shown == self.status]
 
+    def params(self, most: int) -> dict[str, Any]:
+        """What `NEAR` and `MATCHES` ask for."""
+        return {
+            "statuses": self.engine_statuses(),
+            "later": {"waiting": False, "scheduled": True}.get(self.status or ""),
+            "queue": self.queue,
+            "task": self.task,
+            "workspace_id": self.workspace_id,
+            "words": self.words,
+            "before_id": self.before_id,
+            "most": most,
+            "look": most if self.words is None else LOOK,
+        }
+
+
+# Ids of the newest jobs that fit by what has a column of its own.
+NEAR = """
+        SELECT near.id
+          FROM procrastinate_jobs AS near
+          LEFT JOIN job_records AS noted ON noted.job_id = near.id
+         WHERE (%(statuses)s::procrastinate_job_status[] IS NULL
+                OR near.status = ANY (%(statuses)s::procrastinate_job_status[]))
+           AND (%(later)s::boolean IS NULL
+                OR (coalesce(near.scheduled_at, '-infinity') > now()) = %(later)s::boolean)
+           AND (%(queue)s::text IS NULL OR near.queue_name = %(queue)s)
+           AND (%(task)s::text IS NULL OR near.task_name = %(task)s)
+           AND (%(workspace_id)s::bigint IS NULL OR noted.workspace_id = %(workspace_id)s)
+           AND (%(before_id)s::bigint IS NULL OR near.id < %(before_id)s)
+         ORDER BY near.id DESC
+         LIMIT %(look)s
+"""
+# The rest of the filter, over `records` and `latest` of those.
+MATCHES = """
+       (%(words)s::text IS NULL OR records.correlation_id = %(words)s
+        OR position(lower(%(words)s) IN
+                    lower(coalesce(latest.reason, '') || ' ' || coalesce(latest.error_code, ''))) > 0)
+"""
+
 
 async def find(conn: db.Conn, wanted: Filter, *, most: int = 50) -> list[JobRow]:
     """Jobs that match, newest first. For the house only: the page role has no right on the engine's tables."""
     cursor = conn.cursor(row_factory=psycopg.rows.class_row(JobRow))
     await cursor.execute(
-        _JOB
-        + """
-     WHERE (%(statuses)s::text[] IS NULL OR jobs.status::text = ANY (%(statuses)s))
-       AND (%(queue)s::text IS NULL OR jobs.queue_name = %(queue)s)
-       AND (%(task)s::text IS NULL OR jobs.task_name = %(task)s)
-       AND (%(workspace_id)s::bigint IS NULL OR records.workspace_id = %(workspace_id)s)
-       AND (%(words)s::text IS NULL OR position(lower(%(words)s) IN
-            lower(coalesce(latest.reason, '') || ' ' || coalesce(latest.error_code, ''))) > 0)
-       AND (%(before_id)s::bigint IS NULL OR jobs.id < %(before_id)s)
-     ORDER BY jobs.id DESC
-     LIMIT %(most)s""",
-        {
-            "statuses": wanted.engine_statuses(),
-            "queue": wanted.queue,
-            "task": wanted.task,
-            "workspace_id": wanted.workspace_id,
-            "words": wanted.words,
-            "before_id": wanted.before_id,
-            "most": most,
-        },
+        _JOB + " WHERE jobs.id IN (" + NEAR + ") AND " + MATCHES + " ORDER BY jobs.id DESC LIMIT %(most)s",
+        wanted.params(most),
     )
     return await cursor.fetchall()
 
@@ -238,6 +278,54 @@ async def cancel(conn: db.Conn, job_id: int, reason: str) -> bool:
     already.
     """
     return bool(await db.value(conn, "SELECT cancel_job(%s, %s)", [job_id, reason]))
+
+
+async def stop(conn: db.Conn, job_id: int, reason: str) -> bool:
+    """Cancel so that the job's room hears of it; False when the job is over. For the house only.
+
+    A waiting job becomes the next one to be taken: its worker sees the reason, runs nothing, and lets the room
+    give up. Until then it is `cancelling`. One that runs is asked to stop. Twice is once.
+    """
+    found = await db.rows(
+        conn,
+        "SELECT status::text, queue_name FROM procrastinate_jobs WHERE id = %s FOR UPDATE",
+        [job_id],
+    )
+    if not found or found[0][0] not in ("todo", "doing"):
+        return False
+    status, queue = found[0]
+    if status == "doing":
+        return await cancel(conn, job_id, reason)
+    await conn.execute(
+        """
+        INSERT INTO job_records (job_id, correlation_id, cancel_reason)
+        VALUES (%(id)s, 'job-' || %(id)s::text, %(reason)s)
+            ON CONFLICT (job_id) DO UPDATE
+           SET cancel_reason = excluded.cancel_reason, waiting_for = NULL, waiting_until = NULL""",
+        {"id": job_id, "reason": reason},
+    )
+    await conn.execute(
+        "UPDATE procrastinate_jobs SET scheduled_at = NULL, priority = %s WHERE id = %s", [FIRST, job_id]
+    )
+    await conn.execute("SELECT wake_queue(%s, %s)", [queue, job_id])
+    return True
+
+
+async def cancel_by_operator(conn: db.Conn, job_id: int, by: int | None, reason: str) -> None:
+    """`stop`, written down as this operator's act. WrongState when the job is over already."""
+    if not await stop(conn, job_id, reason):
+        raise WrongState("This job is over already: there is nothing to cancel.", code="over")
+    await audit(conn, by, "job.cancelled", f"job-{job_id}", reason=reason)
+
+
+async def waiting_twin(conn: db.Conn, job: JobRow) -> int | None:
+    """The job that waits with the same `once`, which is why this one cannot be put in line again."""
+    found = await db.value(
+        conn,
+        "SELECT id FROM procrastinate_jobs WHERE queueing_lock = %s AND status = 'todo' AND id <> %s",
+        [job.once, job.id],
+    )
+    return None if found is None else int(found)
 
 
 async def discard(conn: db.Conn, job_id: int) -> None:

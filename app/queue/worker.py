@@ -23,7 +23,7 @@ from procrastinate import periodic
 from procrastinate import worker as engine
 from psycopg import sql
 
-from app import db, limits, log, metrics, migrate
+from app import db, limits, live, log, metrics, migrate
 from app.errors import Cancelled, HouseError, Interrupted, Retryable, Superseded
 from app.queue import claim, lease, outcome, policy, rescue
 from app.queue.running import Lease, Run, enter
@@ -35,7 +35,9 @@ POLL_S = 5.0
 # interrupted.
 FINISH_S = 1.5
 EXIT_S = 9.0
-SAVE_AGAIN_S = (0.2, 5.0)
+SAVE_AGAIN_S = (0.2, 2.0)
+AGAIN_MOST_S = 2.0
+QUIET_S = 10.0
 
 
 class HouseWorker(engine.Worker):
@@ -57,6 +59,7 @@ class HouseWorker(engine.Worker):
         self.alone = False
         self.listening = False
         self._changed = asyncio.Event()
+        self._quiet_until = 0.0
 
     async def run(self) -> None:
         """Work until asked to stop. Comes back by itself from every outage of the database."""
@@ -169,7 +172,7 @@ class HouseWorker(engine.Worker):
                 ("listen", self._listen, 0.0),
                 ("periodic", self._periodic, 0.0),
             )
-            if name != "listen" or self.listen_notify
+            if (name != "listen" or self.listen_notify) and (name != "periodic" or self.wait)
         ]
         try:
             await self._claim_for_ever()
@@ -202,6 +205,14 @@ class HouseWorker(engine.Worker):
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, 5.0)
 
+    def _trouble(self, step: str, error: Exception) -> None:
+        """Say it, but at most once in ten seconds: an outage of ten minutes is sixty lines, not thousands (S1.58)."""
+        self.rescuer.distrust()
+        if time.monotonic() < self._quiet_until:
+            return
+        self._quiet_until = time.monotonic() + QUIET_S
+        log.warning("worker waits for the database", step=step, reason=str(error) or type(error).__name__)
+
     async def _beat(self) -> None:
         """Heartbeat, lease and what runs here in one statement. A row that is gone means: start over as a new
         worker.
@@ -219,7 +230,11 @@ class HouseWorker(engine.Worker):
             asked = await claim.cancels(conn, [run.job_id for run in self.runs.values()])
             if not known:
                 self.worker_id = await claim.register(conn, self._card())
+            await live.tell(conn, outcome.QUEUES_TOPIC)
+        lost = not self.lease.held
         self.lease.renew(asked_at)
+        if lost:
+            self._changed.set()
         for job_id, reason in asked.items():
             self._cancel_run(job_id, reason)
 
@@ -281,9 +296,8 @@ class HouseWorker(engine.Worker):
                         pause_s = await self._next_due_s(names)
                         break
                     self._begin(job)
-            except Retryable as error:
-                log.warning("worker cannot claim", reason=error.message)
-                self.rescuer.distrust()
+            except (HouseError, psycopg.Error) as error:
+                self._trouble("claim", error)
                 pause_s = 1.0
             if not self.wait and idle:
                 return
@@ -301,9 +315,16 @@ class HouseWorker(engine.Worker):
         return [name for name, line in self.lines.items() if busy.get(name, 0) < line.together]
 
     async def _claim(self, names: list[str]) -> outcome.Taken | None:
+        """The next job; a worker whose row is gone (pruned, or lost in a failover) registers anew first."""
         assert self.worker_id is not None
-        async with db.house() as conn:
-            return await claim.claim(conn, self.worker_id, names)
+        try:
+            async with db.house() as conn:
+                return await claim.claim(conn, self.worker_id, names)
+        except psycopg.errors.ForeignKeyViolation:
+            log.warning("this worker was removed from the list; it registers anew", worker_id=self.worker_id)
+            async with db.house() as conn:
+                self.worker_id = await claim.register(conn, self._card())
+                return await claim.claim(conn, self.worker_id, names)
 
     async def _next_due_s(self, names: list[str]) -> float:
         """Seconds until the next scheduled job of these queues, at most the poll that is the net for lost
@@ -412,7 +433,7 @@ class HouseWorker(engine.Worker):
                 # Asked to stop while saving: the outcome is worth more than the second it takes.
                 continue
             except Retryable as error:
-                log.warning("outcome is not saved yet", reason=error.message, again_in_s=wait_s)
+                self._trouble("save", error)
             except Exception as error:
                 failures += 1
                 log.error("outcome cannot be saved", exc_info=error)

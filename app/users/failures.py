@@ -59,21 +59,17 @@ async def note(conn: db.Conn, keys: Keys) -> None:
     """Count a failure for each key. A failure soon after a wait goes on doubling; a quiet quarter forgets all."""
     await conn.execute(
         """
-        WITH given AS (SELECT * FROM unnest(%(keys)s::text[], %(most)s::int[]) AS given (key, most)),
-        noted AS (
-            INSERT INTO sign_in_failures AS kept (key, failed_at)
-            SELECT key, ARRAY[clock_timestamp()] FROM given ORDER BY key
-                ON CONFLICT (key) DO UPDATE
-               SET failed_at = (SELECT coalesce(array_agg(at ORDER BY at), '{}')
-                                  FROM unnest(kept.failed_at[greatest(1, cardinality(kept.failed_at) - %(kept)s):]) AS at
-                                 WHERE at > clock_timestamp() - make_interval(secs => %(window_s)s)
-                                    OR kept.blocked_until > clock_timestamp() - make_interval(secs => %(window_s)s))
-                               || clock_timestamp()
-            RETURNING key, cardinality(failed_at) AS many)
-        SELECT key FROM noted""",
+        INSERT INTO sign_in_failures AS kept (key, failed_at)
+        SELECT key, ARRAY[clock_timestamp()] FROM unnest(%(keys)s::text[]) AS key ORDER BY key
+            ON CONFLICT (key) DO UPDATE
+           SET failed_at = (
+                   SELECT coalesce(array_agg(at ORDER BY at), '{}')
+                     FROM unnest(kept.failed_at[greatest(1, cardinality(kept.failed_at) - %(kept)s):]) AS at
+                    WHERE greatest(at, kept.blocked_until)
+                          > clock_timestamp() - make_interval(secs => %(window_s)s)
+               ) || clock_timestamp()""",
         {
             "keys": list(keys),
-            "most": list(keys.values()),
             "kept": max(keys.values(), default=0) + KEPT_BEYOND,
             "window_s": WINDOW_S,
         },

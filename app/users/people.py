@@ -48,9 +48,7 @@ async def get(conn: db.Conn, user_id: int) -> Person:
     return await db.one(conn, Person, "SELECT {columns} FROM users WHERE id = %s", [user_id])
 
 
-async def add(
-    conn: db.Conn, email: str, name: str, password_hash: str
-) -> tuple[Person, Workspace] | None:
+async def add(conn: db.Conn, email: str, name: str, password_hash: str) -> tuple[Person, Workspace] | None:
     """A new person with a workspace of their own, or None when the address is taken.
 
     The first person of the house becomes its operator, also when several sign up at the same moment.
@@ -110,7 +108,9 @@ async def make_operator(conn: db.Conn, user_id: int) -> None:
 async def set_theme(conn: db.Conn, user_id: int, theme: str) -> None:
     """Remember light, dark or auto (as the device says)."""
     if theme not in THEMES:
-        raise Refused("There is no such theme.", code="invalid", fields={"theme": "Choose auto, light or dark."})
+        raise Refused(
+            "There is no such theme.", code="invalid", fields={"theme": "Choose auto, light or dark."}
+        )
     await conn.execute("UPDATE users SET theme = %s WHERE id = %s", [theme, user_id])
 
 

@@ -195,7 +195,9 @@ async def sign_out(conn: db.Conn, session_id: int) -> None:
 
 async def revoke(conn: db.Conn, user_id: int, session_id: int) -> None:
     """End one of this person's sessions; NotFound when it is not theirs. Harmless twice."""
-    if not await db.value(conn, "SELECT id FROM sessions WHERE id = %s AND user_id = %s", [session_id, user_id]):
+    if not await db.value(
+        conn, "SELECT id FROM sessions WHERE id = %s AND user_id = %s", [session_id, user_id]
+    ):
         raise NotFound
     await sign_out(conn, session_id)
 

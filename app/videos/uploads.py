@@ -7,8 +7,8 @@ however often the last request is repeated.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -307,18 +307,28 @@ async def sweep(*, most: int = 200) -> int:
     return len(old)
 
 
-async def take_in(
-    chunks: AsyncIterator[bytes], *, workspace_id: int, user_id: int, filename: str, asked: wishes.Wishes
-) -> rows.Video:
-    """A whole file in one request (S1.1): stored while it streams in, looked into, made a video; or nothing
-    is left.
+@dataclass
+class Received:
+    """A whole file that came in one request, stored and looked into. Set `kept` once a video of it is committed."""
+
+    filename: str
+    stored: storage.Stored
+    seen: rows.Seen
+    kept: bool = False
+
+
+@asynccontextmanager
+async def receive(
+    chunks: AsyncIterator[bytes], *, workspace_id: int, filename: str
+) -> AsyncIterator[Received]:
+    """A whole file in one request (S1.1): stored while it streams in, looked into; no object is left unless
+    `kept`.
+
+    Refused before a byte is read when the queue is off; by its first bytes when it is no video.
     """
     settings = config.get()
-    if not settings.queue_enabled:
-        raise Refused("The queue is switched off.", code="queue_disabled", status=503)
+    check_open()
     async with db.owned_by(workspace_id) as conn:
-        if asked.account_id is not None:
-            await accounts.usable(conn, asked.account_id)
         await rows.check_quota(conn, 0)
     first, rest = await _first_bytes(chunks)
     if not first:
@@ -329,26 +339,75 @@ async def take_in(
         stored = await storage.put_stream(
             stream, key, kind.content_type, most_bytes=settings.max_upload_bytes
         )
+    received = None
     try:
-        seen = await look_into(stored)
+        received = Received(filename, stored, await look_into(stored))
+        yield received
+    finally:
+        if received is None or not received.kept:
+            await _forget(workspace_id, key)
+
+
+def check_open() -> None:
+    """Refused (503, `queue_disabled`) while nothing could be made of a video."""
+    if not config.get().queue_enabled:
+        raise Refused("The queue is switched off.", code="queue_disabled", status=503)
+
+
+async def _forget(workspace_id: int, key: str) -> None:
+    """Remove an object that no video names. When that cannot be asked (a commit whose answer was lost), it stays."""
+    try:
         async with db.owned_by(workspace_id) as conn:
-            return await rows.add(
-                conn,
-                workspace_id=workspace_id,
-                user_id=user_id,
-                account_id=asked.account_id,
-                title=asked.title or filename,
-                filename=filename,
-                stored=stored,
-                seen=seen,
-                design=asked.design,
-                post=asked.post,
-                publish_at=asked.publish_at,
-                zone=asked.zone,
-            )
-    except BaseException:
+            named = await db.value(conn, "SELECT EXISTS (SELECT FROM videos WHERE source_key = %s)", [key])
+    except HouseError as error:
+        log.warning("an original may be left behind", key=key, reason=error.message)
+        return
+    if not named:
         await storage.delete(key)
-        raise
+
+
+async def make(
+    conn: db.Conn, received: Received, *, workspace_id: int, user_id: int, asked: wishes.Wishes
+) -> rows.Video:
+    """The video of a received file, with everything that is wished for it, in the caller's transaction."""
+    return await rows.add(
+        conn,
+        workspace_id=workspace_id,
+        user_id=user_id,
+        account_id=asked.account_id,
+        title=asked.title or received.filename,
+        filename=received.filename,
+        stored=received.stored,
+        seen=received.seen,
+        design=asked.design,
+        post=asked.post,
+        publish_at=asked.publish_at,
+        zone=asked.zone,
+    )
+
+
+async def take_in(
+    chunks: AsyncIterator[bytes],
+    *,
+    workspace_id: int,
+    user_id: int,
+    filename: str,
+    asked: wishes.Wishes | Callable[[], Awaitable[wishes.Wishes]],
+) -> rows.Video:
+    """A whole file in one request becomes a video, or nothing is left.
+
+    `asked` may be a question, put once the file is here: fields of a form may follow it.
+    """
+    check_open()
+    if isinstance(asked, wishes.Wishes) and asked.account_id is not None:
+        async with db.owned_by(workspace_id) as conn:
+            await accounts.usable(conn, asked.account_id)
+    async with receive(chunks, workspace_id=workspace_id, filename=filename) as received:
+        wished = asked if isinstance(asked, wishes.Wishes) else await asked()
+        async with db.owned_by(workspace_id) as conn:
+            video = await make(conn, received, workspace_id=workspace_id, user_id=user_id, asked=wished)
+        received.kept = True
+        return video
 
 
 async def _first_bytes(chunks: AsyncIterator[bytes]) -> tuple[bytes, Any]:

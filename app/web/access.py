@@ -1,4 +1,4 @@
-"""Routes that know who may pass them: `route` for pages, `api` for JSON.
+"""Routes that know who may pass them: `route` for pages, `api.endpoint.api` for JSON, `machine` for monitors.
 
 Before a handler runs, its door has checked where the request comes from, who acts, whether they may, and how
 often they did. So a handler never asks; and the matrix test reads `access` of every route.
@@ -52,7 +52,7 @@ register_url_convertor("id", Id())
 
 
 class Door(Route):
-    """A line of the list of routes. `endpoint_of` is what an API route declares, None for a page."""
+    """A line of the list of routes. `declared` is what an API route publishes of itself, None for a page."""
 
     def __init__(
         self,
@@ -120,6 +120,19 @@ def api_door(
         return await handler(request)
 
     return Door(path, enter, access, methods, name, declared)
+
+
+def machine(path: str, handler: Handler, *, name: str | None = None) -> Door:
+    """A public address for machines (health, metrics): nobody signs in, no cookie is read, nothing is published."""
+    return api_door(
+        path,
+        handler,
+        Access.PUBLIC,
+        methods=("GET",),
+        name=name or _name(handler),
+        paced=False,
+        declared=None,
+    )
 
 
 def _start(request: Request, path: str) -> None:

@@ -55,4 +55,4 @@ async def _read(request: Request) -> FormData:
         raise Refused("The form cannot be read.", code="bad_form", status=400) from error
     if any("\0" in part for pair in pairs for part in pair):
         raise Refused("The form holds a character that cannot be used.", code="bad_form", status=400)
-    return FormData(pairs)
+    return FormData([(name, value) for name, value in pairs])

@@ -71,7 +71,7 @@ def require_fresh(request: Request) -> None:
 
 def address_of(request: Request) -> str:
     """The caller's address as limits see it (an IPv6 network of /64 counts as one); empty when unknown."""
-    return request.state.address if hasattr(request.state, "address") else ""
+    return str(getattr(request.state, "address", ""))
 
 
 async def by_cookie(request: Request) -> Who | None:
@@ -135,9 +135,9 @@ def check_token(request: Request, form: FormData | None) -> None:
     A form with files is not read before its token is known, so there it is the browser's word that counts.
     """
     given = request.headers.get("x-csrf-token") or (form.get("csrf") if form is not None else None)
-    if given is None and request.headers.get("content-type", "").startswith("multipart/form-data"):
-        if "sec-fetch-site" in request.headers or "origin" in request.headers:
-            return
+    has_files = request.headers.get("content-type", "").startswith("multipart/form-data")
+    if given is None and has_files and ("sec-fetch-site" in request.headers or "origin" in request.headers):
+        return
     wanted = csrf_token(who_acts(request))
     if not isinstance(given, str) or not hmac.compare_digest(given.encode(), wanted.encode()):
         raise Refused(

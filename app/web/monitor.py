@@ -8,19 +8,23 @@ scrapers have none; from elsewhere it wants an operator.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app import config, db, dedup, jobs, metrics, migrate, queue, vitals
-from app.errors import HouseError, Refused, Retryable
+from app import config, db, jobs, metrics, migrate, queue, vitals
+from app.errors import HouseError, Refused
 from app.web import guard
 from app.web.api.body import Answer
 from app.web.api.endpoint import gives
 
 READY_WITHIN_S = 3.0
+REDIS_WITHIN_S = 0.5
+REDIS_PORT = 6379
 LOCAL = ("127.0.0.1", "::1")
 
 
@@ -65,7 +69,9 @@ async def health(request: Request) -> Response:
         "uptime": vitals.uptime_s(),
         "memory": await asyncio.to_thread(vitals.memory),
     }
-    return JSONResponse(told | {"reason": "The process is stopping."}, 503) if stopping else JSONResponse(told)
+    return (
+        JSONResponse(told | {"reason": "The process is stopping."}, 503) if stopping else JSONResponse(told)
+    )
 
 
 async def ready(request: Request) -> Response:
@@ -90,7 +96,7 @@ async def ready(request: Request) -> Response:
 async def measured(request: Request) -> Response:
     """GET /metrics: S2.84, Prometheus text."""
     if guard.address_of(request) not in LOCAL:
-        who = request.state.who or await guard.by_bearer(request)
+        who = await guard.by_bearer(request)
         if who is None:
             raise guard.not_signed_in()
         if not who.person.is_operator:
@@ -125,3 +131,22 @@ async def queue_health(request: Request) -> Health:
             QueueState(**{name: getattr(state, name) for name in QueueState.model_fields}) for state in states
         ],
     )
+
+
+async def _redis() -> bool | None:
+    """Whether the optional cache answers at all; None when there is none."""
+    address = config.get().redis
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(REDIS_WITHIN_S):
+            tls = True if parts.scheme == "rediss" else None
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port or REDIS_PORT, ssl=tls)
+            try:
+                writer.write(b"PING\r\n")
+                # +PONG, or -NOAUTH from one that wants a password first: it answers.
+                return (await reader.read(1)) in (b"+", b"-")
+            finally:
+                writer.close()
+    return False

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from app import config
-from app.web import guard
+from app.web import guard, words
 
 OWN_PATH = re.compile(r"^/(?![/\\])")
 APP = Path(__file__).parent.parent
@@ -39,6 +39,7 @@ def environment() -> jinja2.Environment:
         auto_reload=config.get().app_env == "development",
     )
     made.globals["static"] = static
+    words.add_to(made)
     return made
 
 

@@ -11,6 +11,7 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -41,9 +42,9 @@ class Server(uvicorn.Server):
         # Called once with the first signal.
         self.on_stop: Callable[[], None] = lambda: None
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)  # type: ignore[arg-type]  # a list of sockets, named so only for checkers
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called between two lines of whatever runs; so it only sets flags."""

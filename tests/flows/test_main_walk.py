@@ -144,3 +144,12 @@ async def test_a_cancelled_video_goes_the_whole_way_after_a_retry(world: World, 
     await worker.run_until_idle(ahead=True)
     assert (await shown(owner, video.id)).state == "POSTED"
     assert len(await world.posts()) == 1
+
+
+async def test_a_token_that_dies_right_before_init_is_renewed(world: World, worker: TestWorker) -> None:
+    owner = await an_owner()
+    video = await a_video(owner, await an_account(owner))
+    await world.arm("token_expired", step="init")
+    await worker.run_until_idle(ahead=True)
+    assert (await shown(owner, video.id)).state == "POSTED"
+    assert len(await world.posts()) == 1

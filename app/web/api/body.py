@@ -91,7 +91,8 @@ def _refusal(error: ValidationError) -> Refused:
     if any(not problem["loc"] for problem in problems):
         return Refused("The body must be a JSON object.", code="invalid")
     fields = {
-        ".".join(str(part) for part in problem["loc"]): PLAIN.get(problem["type"]) or _sentence(problem["msg"])
+        ".".join(str(part) for part in problem["loc"]): PLAIN.get(problem["type"])
+        or _sentence(problem["msg"])
         for problem in problems
     }
     return Refused("Some of this cannot be accepted yet.", code="invalid", fields=fields)

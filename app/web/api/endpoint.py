@@ -91,9 +91,7 @@ def takes(
         async def with_body(request: Request) -> Result:
             return await run(request, await read(request, body))
 
-        return Endpoint(
-            with_body, _name(run), summary, gives, status, body, {}, query or {}, tuple(errors)
-        )
+        return Endpoint(with_body, _name(run), summary, gives, status, body, {}, query or {}, tuple(errors))
 
     return declared
 
@@ -113,7 +111,13 @@ def api(
         return await endpoint(request)
 
     return api_door(
-        path, handler, access, methods=methods, name=name or f"api_{endpoint.name}", paced=paced, declared=endpoint
+        path,
+        handler,
+        access,
+        methods=methods,
+        name=name or f"api_{endpoint.name}",
+        paced=paced,
+        declared=endpoint,
     )
 
 

@@ -1,0 +1,220 @@
+"""The words, tones and icons that people read for states, events and sizes: the one place for them.
+
+A tone is one of `waiting working done needs failed off`; an icon is a name of `static/icons.svg`. A state is never
+shown by its colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import jinja2
+
+
+@dataclass(frozen=True)
+class Word:
+    """How one state is shown."""
+
+    text: str
+    tone: str
+    icon: str
+
+
+UNKNOWN = Word("Unknown", "off", "circle-help")
+# Videos by the contract's states (S1.47), targets, accounts and jobs by their own.
+STATES: Mapping[str, Word] = {
+    "UPLOADED": Word("Uploaded", "waiting", "upload"),
+    "EDITING_QUEUED": Word("In line for branding", "waiting", "clock"),
+    "EDITING": Word("Branding", "working", "wand-sparkles"),
+    "EDITED": Word("Branded", "done", "check"),
+    "UPLOAD_QUEUED": Word("In line to post", "waiting", "clock"),
+    "UPLOADING": Word("Posting", "working", "send"),
+    "CONFIRMING": Word("Confirming", "working", "hourglass"),
+    "POSTED": Word("Posted", "done", "circle-check"),
+    "FAILED": Word("Failed", "failed", "triangle-alert"),
+    "CANCELLED": Word("Cancelled", "off", "ban"),
+    "draft": Word("Draft", "off", "pencil"),
+    "scheduled": Word("Planned", "waiting", "calendar-clock"),
+    "queued": Word("In line to post", "waiting", "clock"),
+    "publishing": Word("Posting", "working", "send"),
+    "unconfirmed": Word("Confirming", "working", "hourglass"),
+    "published": Word("Posted", "done", "circle-check"),
+    "missed": Word("Missed its time", "failed", "triangle-alert"),
+    "failed": Word("Failed", "failed", "triangle-alert"),
+    "cancelled": Word("Cancelled", "off", "ban"),
+    "connected": Word("Connected", "done", "circle-check"),
+    "needs_reconnect": Word("Connect again", "needs", "plug"),
+    "disconnected": Word("Disconnected", "off", "plug"),
+    "paused": Word("Paused", "needs", "circle-pause"),
+    "waiting": Word("Waiting", "waiting", "clock"),
+    "running": Word("Running", "working", "loader-circle"),
+    "done": Word("Done", "done", "check"),
+    "gave_up": Word("Gave up", "failed", "triangle-alert"),
+    "lost": Word("Worker lost", "needs", "triangle-alert"),
+}
+# What a video waits for when it is branded and has nowhere to go, or a time of its own.
+EDITED_PLANNED = Word("Planned", "waiting", "calendar-clock")
+EVENTS: Mapping[str, Word] = {
+    "video.uploaded": Word("Uploaded", "done", "upload"),
+    "video.editing_queued": Word("In line for branding", "waiting", "clock"),
+    "video.editing": Word("Branding started", "working", "wand-sparkles"),
+    "video.edited": Word("Branded", "done", "check"),
+    "video.failed": Word("Branding failed", "failed", "triangle-alert"),
+    "video.cancelled": Word("Cancelled", "off", "ban"),
+    "target.scheduled": Word("Post planned", "waiting", "calendar-clock"),
+    "target.queued": Word("In line to post", "waiting", "clock"),
+    "target.publishing": Word("Posting started", "working", "send"),
+    "target.unconfirmed": Word("Sent; the platform is asked", "working", "hourglass"),
+    "target.published": Word("Posted", "done", "circle-check"),
+    "target.failed": Word("Posting failed", "failed", "triangle-alert"),
+    "target.missed": Word("Missed its time", "failed", "triangle-alert"),
+    "target.cancelled": Word("Post cancelled", "off", "ban"),
+}
+PLATFORMS: Mapping[str, str] = {"tiktok": "TikTok"}
+PRIVACY: Mapping[str, str] = {
+    "PUBLIC_TO_EVERYONE": "Everyone",
+    "MUTUAL_FOLLOW_FRIENDS": "Friends (you follow each other)",
+    "FOLLOWER_OF_CREATOR": "Followers",
+    "SELF_ONLY": "Only me",
+}
+EFFECTS: Mapping[str, str] = {
+    "fade-in": "Fade in",
+    "fade-out": "Fade out",
+    "grayscale": "Black and white",
+    "blur-fill": "Blurred sides (fills the frame)",
+}
+POSITIONS: Mapping[str, str] = {
+    "topleft": "Top left", "top": "Top", "topright": "Top right",
+    "left": "Left", "center": "Middle", "right": "Right",
+    "bottomleft": "Bottom left", "bottom": "Bottom", "bottomright": "Bottom right",
+}  # fmt: skip
+# A reason's code → where the person can do something about it, and what that is called.
+NEXT: Mapping[str, tuple[str, str]] = {
+    "needs_reconnect": ("/accounts", "Connect the account again"),
+    "access_token_invalid": ("/accounts", "Connect the account again"),
+    "scope_not_authorized": ("/accounts", "Connect the account again"),
+    "account_paused": ("/accounts", "Go to the account"),
+}
+
+
+def state(name: str) -> Word:
+    return STATES.get(name, UNKNOWN)
+
+
+def shown_state(shown: Any) -> Word:
+    """The word of a video as a whole; a branded one that waits for its hour says so."""
+    if shown.state == "EDITED" and shown.target is not None and shown.target.state == "scheduled":
+        return EDITED_PLANNED
+    return state(shown.state)
+
+
+def event(name: str) -> Word:
+    """A sentence for an event; one that has none yet is shown by its name."""
+    if name in EVENTS:
+        return EVENTS[name]
+    kind, _, what = name.partition(".")
+    return Word(f"{kind} {what.replace('_', ' ')}".capitalize(), "waiting", "circle-dashed")
+
+
+def next_step(code: str | None) -> tuple[str, str] | None:
+    """Where a person goes to put right what this reason's code names; None when retrying is all there is."""
+    return NEXT.get(code or "")
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units, as browsers and phones show them: `1.5 MB`."""
+    if count is None:
+        return "unknown size"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def length(seconds: float | None) -> str:
+    """How long a video is: `0:05`, `12:34`, `1:02:03`."""
+    if seconds is None:
+        return ""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def took(seconds: float | None) -> str:
+    """How long something took: `0.4 s`, `12 s`, `3 min`, `2 h 5 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def moment(at: datetime, zone: str = "UTC") -> str:
+    """A time with its zone: `Tue 3 Mar 2026, 09:00 Europe/Kyiv`; the year is left out while it is this one."""
+    local = at.astimezone(_zone(zone))
+    year = "" if local.year == datetime.now(UTC).astimezone(_zone(zone)).year else f" {local.year}"
+    return f"{local:%a} {local.day} {local:%b}{year}, {local:%H:%M} {zone}"
+
+
+def distance(at: datetime, now: datetime | None = None) -> str:
+    """How far away a time is: `in 2 days`, `5 minutes ago`, `just now`."""
+    seconds = (at - (now or datetime.now(UTC))).total_seconds()
+    far = abs(seconds)
+    if far < 20:
+        return "just now" if seconds <= 0 else "in a moment"
+    for most, unit_s, word in (
+        (90, 1, "second"),
+        (90 * 60, 60, "minute"),
+        (36 * 3600, 3600, "hour"),
+        (60 * 86_400, 86_400, "day"),
+        (math.inf, 30 * 86_400, "month"),
+    ):
+        if far < most:
+            count = max(1, round(far / unit_s))
+            words = f"{count} {word}{'' if count == 1 else 's'}"
+            return f"in {words}" if seconds > 0 else f"{words} ago"
+    raise AssertionError
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 video`, `3 videos`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def add_to(environment: jinja2.Environment) -> None:
+    """Make the words known to templates, as filters and as the tables that forms list."""
+    environment.filters |= {
+        "state": state,
+        "shown_state": shown_state,
+        "event": event,
+        "next_step": next_step,
+        "size": size,
+        "length": length,
+        "took": took,
+        "moment": moment,
+        "distance": distance,
+        "plural": plural,
+    }
+    environment.globals |= {
+        "PLATFORMS": PLATFORMS,
+        "PRIVACY": PRIVACY,
+        "EFFECTS": EFFECTS,
+        "POSITIONS": POSITIONS,
+    }
