@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from app import checkup, config, db, log, migrate, supervisor, users
+from app import checkup, config, db, log, migrate, sidecar, supervisor, users
 from app import main as main_app
 from app.errors import HouseError
 from app.web import server
@@ -124,9 +124,14 @@ async def _work(queues: list[str] | None, name: str, port: int | None) -> None:
     from tasks import procrastinate_app  # the workers' door: the web and every other command never load it
 
     async with procrastinate_app.open_async():
-        health = await server.serve_health(port, name) if port else None
+        health = sidecar.Sidecar(port, name, procrastinate_app) if port else None
+        if health is not None:
+            await health.open()
         try:
-            await procrastinate_app.run_worker_async(**({"queues": queues} if queues else {}), name=name)
+            if queues is None:
+                await procrastinate_app.run_worker_async(name=name)
+            else:
+                await procrastinate_app.run_worker_async(name=name, queues=queues)
         finally:
             if health is not None:
                 await health.close()

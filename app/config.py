@@ -47,6 +47,18 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+def _read_rate(text: object) -> object:
+    """`3/60` is three in sixty seconds; `none` is no limit, kept as (0, 0)."""
+    if text == "none":
+        return (0, 0.0)
+    if isinstance(text, str):
+        count, slash, window_s = text.partition("/")
+        if not slash or not count.isdigit() or int(count) < 1:
+            raise ValueError("write it as 3/60 (three in sixty seconds) or none")
+        return (int(count), float(window_s))
+    return text
+
+
 class QueueOverride(BaseModel):
     """What the environment changes of one queue: `QUEUE_VIDEO_EDIT_TRIES=3`, `QUEUE_VIDEO_EDIT_MOST=3/60`."""
 
@@ -60,15 +72,7 @@ class QueueOverride(BaseModel):
     @field_validator("most", mode="before")
     @classmethod
     def _read_most(cls, text: object) -> object:
-        """`3/60` is three in sixty seconds; `none` is no limit, kept as (0, 0)."""
-        if text == "none":
-            return (0, 0.0)
-        if isinstance(text, str):
-            count, slash, window_s = text.partition("/")
-            if not slash or not count.isdigit() or int(count) < 1:
-                raise ValueError("write it as 3/60 (three in sixty seconds) or none")
-            return (int(count), float(window_s))
-        return text
+        return _read_rate(text)
 
 
 NO_OVERRIDE = QueueOverride(together=None, tries=None, first_wait_s=None)
@@ -107,6 +111,8 @@ class Config(BaseModel):
     stalled_check_s: int = Field(300, ge=30, le=3600)
     queue_budget: int = Field(500_000, ge=1)
     queues: dict[str, QueueOverride] = {}
+    # How many uploads one account starts in how many seconds (contract S1.30), or none.
+    account_uploads_most: tuple[int, float] = (1, 300.0)
 
     # Optional cache
     enable_redis: bool = True
@@ -151,6 +157,11 @@ class Config(BaseModel):
     tiktok_app_type: Literal["web", "desktop"] = "web"
     tiktok_auth_base: str | None = None
     tiktok_api_base: str | None = None
+
+    @field_validator("account_uploads_most", mode="before")
+    @classmethod
+    def _read_uploads(cls, text: object) -> object:
+        return _read_rate(text)
 
     @field_validator("encryption_key")
     @classmethod

@@ -1,10 +1,10 @@
 """House-wide timers: the slow net under the rescue, and the broom."""
 
-from app import db, dedup, jobs, limits, publishing, queue, storage, videos
+from app import config, db, dedup, jobs, limits, publishing, queue, storage, videos
 from tasks import task
 
 
-@task(jobs.RESCUE_STALLED, cron="*/5 * * * *")
+@task(jobs.RESCUE_STALLED, cron=queue.cron_every(config.get().stalled_check_s))
 async def rescue_stalled() -> None:
     async with db.house() as conn:
         await queue.put_back_unowned(conn)

@@ -92,6 +92,9 @@ def _sweep(base: Path) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storm", action="store_true", help="also run the long storms")
+    parser.addoption("--storm-videos", type=int, default=40)
+    parser.addoption("--storm-kills", type=int, default=20)
+    parser.addoption("--storm-seed", type=int, default=1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

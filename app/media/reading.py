@@ -16,7 +16,7 @@ STREAM = re.compile(r"^  Stream #0:(\d+)(?:\[0x[0-9a-f]+\])?(?:\([^)]*\))?: (\w+
 DURATION = re.compile(
     r"^  Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)(?:,.*?bitrate: (?:(\d+) kb/s|N/A))?"
 )
-TURN = re.compile(r"^      (?:Display Matrix|displaymatrix): rotation of (-?\d+(?:\.\d+)?) degrees")
+TURN = re.compile(r"^ {6,8}(?:Display Matrix|displaymatrix): rotation of (-?\d+(?:\.\d+)?) degrees")
 CODEC = re.compile(r"^(\w+)(?: \(([^()/]+)\))?")
 SIZE = re.compile(r"(?:^|, )(\d+)x(\d+)(?= \[|,|$)")
 ASPECT = re.compile(r"SAR (\d+):(\d+)")

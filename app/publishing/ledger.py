@@ -64,7 +64,11 @@ async def count_init(attempt: Attempt, run: int) -> int:
     async with db.house() as conn:
         inits = await db.value(
             conn,
-            "UPDATE target_attempts SET inits = inits + 1 WHERE id = %s AND run = %s AND outcome IS NULL RETURNING inits",
+            """
+            UPDATE target_attempts
+               SET inits = inits + 1
+             WHERE id = %s AND run = %s AND outcome IS NULL
+            RETURNING inits""",
             [attempt.id, run],
         )
     return int(_ours(inits))

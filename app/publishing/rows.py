@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from app import accounts, db, jobs, limits, live, platforms, queue, states
+from app import accounts, config, db, jobs, limits, live, platforms, queue, states
 from app.errors import WrongState
 
 
@@ -51,8 +51,6 @@ MACHINE = states.Machine(
     },
 )
 OVER = (State.PUBLISHED, State.FAILED, State.CANCELLED, State.MISSED)
-# S1.30: one upload per account in five minutes, over all workers.
-ACCOUNT_MOST, ACCOUNT_WINDOW_S = 1, 300.0
 
 
 @dataclass(frozen=True)
@@ -375,13 +373,13 @@ async def job_of(conn: db.Conn, video_id: int) -> int | None:
     return None if found is None else int(found)
 
 
-def account_limit(target: Target) -> limits.Limit:
-    return limits.Limit(
-        f"account-{target.account_id}",
-        ACCOUNT_MOST,
-        ACCOUNT_WINDOW_S,
-        "This account posts at most one video every 5 minutes.",
-    )
+def account_limits(target: Target) -> list[limits.Limit]:
+    """S1.30: how often one account may start an upload, over all workers; empty when switched off."""
+    most, window_s = config.get().account_uploads_most
+    if not most:
+        return []
+    reason = f"This account posts at most {most} {'video' if most == 1 else 'videos'} every {window_s / 60:g} minutes."
+    return [limits.Limit(f"account-{target.account_id}", most, window_s, reason)]
 
 
 async def on_account(conn: db.Conn, account_id: int) -> list[Target]:

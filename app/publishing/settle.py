@@ -35,7 +35,12 @@ async def settle(target_id: int) -> None:
             attempt = await db.maybe(
                 conn,
                 Attempt,
-                "SELECT {columns} FROM target_attempts WHERE target_id = %s AND outcome = 'published' ORDER BY id DESC LIMIT 1",
+                """
+                SELECT {columns}
+                  FROM target_attempts
+                 WHERE target_id = %s AND outcome = 'published'
+                 ORDER BY id DESC
+                 LIMIT 1""",
                 [target_id],
             )
         elif target.state == State.UNCONFIRMED:
@@ -224,7 +229,10 @@ async def _find_link(target: Target, attempt: Attempt, handle: platforms.Handle,
     if status.post_ids:
         async with db.house() as conn:
             await conn.execute(
-                "UPDATE targets SET remote_id = %s, url = %s, url_provisional = false WHERE id = %s AND url_provisional",
+                """
+                UPDATE targets
+                   SET remote_id = %s, url = %s, url_provisional = false
+                 WHERE id = %s AND url_provisional""",
                 [status.post_ids[0], adapter.link(access.account.handle, status.post_ids[0]), target.id],
             )
             await live.tell(conn, f"target-{target.id}", f"video-{target.video_id}")

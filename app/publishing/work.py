@@ -86,7 +86,7 @@ async def _claim(target_id: int, run: int) -> tuple[Target, Attempt, platforms.H
         account = await accounts.get(conn, target.account_id)
         _check_account(account)
         if await ledger.open_attempt(conn, target_id) is None:
-            wait = await limits.take(conn, f"target-{target_id}", [rows.account_limit(target)])
+            wait = await limits.take(conn, f"target-{target_id}", rows.account_limits(target))
         else:
             wait = None
         if wait is None:

@@ -31,7 +31,7 @@ from app.queue.rows import (
     waiting_twin,
 )
 from app.queue.running import Run, current
-from app.queue.upkeep import forget_workers, put_back_unowned, sweep
+from app.queue.upkeep import cron_every, forget_workers, put_back_unowned, sweep
 
 __all__ = [
     "HIGH",
@@ -53,6 +53,7 @@ __all__ = [
     "batch",
     "cancel",
     "cancel_by_operator",
+    "cron_every",
     "current",
     "defer",
     "discard",

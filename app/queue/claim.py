@@ -53,6 +53,17 @@ async def register(conn: db.Conn, card: Card) -> int:
     return int(worker_id)
 
 
+async def count_usage(conn: db.Conn, operations: int) -> None:
+    """Add to this month's count of queue operations (S1.50): one row, written with the heartbeat."""
+    await conn.execute(
+        """
+        INSERT INTO queue_usage (month, operations)
+        VALUES (date_trunc('month', now() AT TIME ZONE 'UTC'), %s)
+            ON CONFLICT (month) DO UPDATE SET operations = queue_usage.operations + excluded.operations""",
+        [operations],
+    )
+
+
 async def beat(conn: db.Conn, worker_id: int, runs: list[int], *, listening: bool, stopping: bool) -> bool:
     """Renew the lease and say what runs here. False: this worker was removed and has to register anew."""
     touched = await db.value(

@@ -47,6 +47,7 @@ class HouseApp(procrastinate.App):
     def __init__(self, import_paths: list[str] | None = None) -> None:
         super().__init__(connector=Connector(), import_paths=import_paths)
         self.bound: dict[str, claim.Bound] = {}
+        self.running_worker: HouseWorker | None = None
 
     def bind(
         self, job: policy.Job, *, gave_up: outcome.GaveUp | None = None, cron: str | None = None
@@ -74,7 +75,8 @@ class HouseApp(procrastinate.App):
         if not settings.queue_enabled:
             raise SystemExit("The queue is switched off (QUEUE_ENABLED=false): this worker does not start.")
         log.setup(settings)
-        return self.make_worker(db.locate(), **{**self.worker_defaults, **options})
+        self.running_worker = self.make_worker(db.locate(), **{**self.worker_defaults, **options})
+        return self.running_worker
 
     def make_worker(self, place: db.Place, **options: Any) -> HouseWorker:
         """A worker of this app on the database at `place`; options are the engine's own."""

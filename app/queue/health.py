@@ -54,7 +54,7 @@ class Worker:
 
 async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
     """These queues in the order given, and any other that has jobs. For the house only."""
-    found = await db.many(
+    return await db.many(
         conn,
         QueueHealth,
         """
@@ -98,7 +98,6 @@ async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
         SELECT {columns} FROM shown ORDER BY place, name""",
         {"names": names},
     )
-    return found
 
 
 async def workers(conn: db.Conn) -> list[Worker]:
@@ -172,7 +171,10 @@ async def usage(conn: db.Conn) -> dict[str, Any]:
     total = int(
         await db.value(
             conn,
-            "SELECT coalesce(sum(operations), 0) FROM queue_usage WHERE month = date_trunc('month', now() AT TIME ZONE 'UTC')",
+            """
+            SELECT coalesce(sum(operations), 0)
+              FROM queue_usage
+             WHERE month = date_trunc('month', now() AT TIME ZONE 'UTC')""",
         )
     )
     limit = config.get().queue_budget

@@ -11,6 +11,13 @@ KEEP_DAYS, KEEP_FAILED_DAYS = 7, 30
 BATCH = 5_000
 
 
+def cron_every(seconds: int) -> str:
+    """The engine's timer line for a check every so many seconds (30 to 3600): whole minutes, else with seconds."""
+    if seconds >= 3600:
+        return "0 * * * *"
+    return f"*/{seconds // 60} * * * *" if seconds % 60 == 0 else f"* * * * * */{seconds}"
+
+
 async def forget_workers(conn: db.Conn) -> int:
     """Remove workers that have been silent for ten minutes and have no open run."""
     gone = await db.rows(

@@ -38,6 +38,9 @@ EXIT_S = 9.0
 SAVE_AGAIN_S = (0.2, 2.0)
 AGAIN_MOST_S = 2.0
 QUIET_S = 10.0
+# What a heartbeat itself costs, and a job: put, take, outcome of attempt, job and record, two events.
+BEAT_OPERATIONS = 4
+JOB_OPERATIONS = 7
 
 
 class HouseWorker(engine.Worker):
@@ -60,6 +63,8 @@ class HouseWorker(engine.Worker):
         self.listening = False
         self._changed = asyncio.Event()
         self._quiet_until = 0.0
+        # Statements for the queue since the last heartbeat; the heartbeat writes them down.
+        self.operations = 0
 
     async def run(self) -> None:
         """Work until asked to stop. Comes back by itself from every outage of the database."""
@@ -228,9 +233,12 @@ class HouseWorker(engine.Worker):
                 stopping=self._stop_event.is_set(),
             )
             asked = await claim.cancels(conn, [run.job_id for run in self.runs.values()])
+            counted = self.operations + BEAT_OPERATIONS
+            await claim.count_usage(conn, counted)
             if not known:
                 self.worker_id = await claim.register(conn, self._card())
             await live.tell(conn, outcome.QUEUES_TOPIC)
+        self.operations -= counted - BEAT_OPERATIONS
         lost = not self.lease.held
         self.lease.renew(asked_at)
         if lost:
@@ -317,6 +325,7 @@ class HouseWorker(engine.Worker):
     async def _claim(self, names: list[str]) -> outcome.Taken | None:
         """The next job; a worker whose row is gone (pruned, or lost in a failover) registers anew first."""
         assert self.worker_id is not None
+        self.operations += 1
         try:
             async with db.house() as conn:
                 return await claim.claim(conn, self.worker_id, names)
@@ -341,6 +350,7 @@ class HouseWorker(engine.Worker):
 
     def _begin(self, job: outcome.Taken) -> None:
         run = Run(job.run, job.job_id, job.task, job.queue, job.workspace_id, job.tries, self.lease)
+        self.operations += JOB_OPERATIONS
         self.alone = job.rescues > 0
         others = [task for task in self.runs if job.rescues > 0]
         task = asyncio.create_task(self._run_one(job, run, others), name=f"{job.task}[{job.job_id}]")

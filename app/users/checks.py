@@ -14,10 +14,10 @@ EMAIL = (
 )
 LONGEST_EMAIL = 254
 # Control characters, line separators and marks that turn the direction of what follows (Unicode TR 36, 3.1).
-_UNSEEN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSEEN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 NAME = rf"^[^\s{_UNSEEN}](?:[^{_UNSEEN}]*[^\s{_UNSEEN}])?$"
 LONGEST_NAME = 100
-PASSWORD = r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]*$"  # noqa: S105 - a pattern, not a password
+PASSWORD = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # noqa: S105 - a pattern, not a password
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 200
 
@@ -59,7 +59,7 @@ def _name_problem(name: str) -> str | None:
         return "Give your name."
     if len(name) > LONGEST_NAME:
         return f"At most {LONGEST_NAME} characters."
-    return None if re.fullmatch(NAME, name) else "A name holds no control characters."
+    return None if re.fullmatch(NAME, name) and _is_text(name) else "A name holds no control characters."
 
 
 def _password_problem(password: str) -> str | None:
@@ -67,4 +67,13 @@ def _password_problem(password: str) -> str | None:
         return f"At least {SHORTEST_PASSWORD} characters."
     if len(password) > LONGEST_PASSWORD:
         return f"At most {LONGEST_PASSWORD} characters."
-    return None if re.fullmatch(PASSWORD, password) else "A password holds no control characters."
+    return (
+        None
+        if re.fullmatch(PASSWORD, password) and _is_text(password)
+        else "A password holds no control characters."
+    )
+
+
+def _is_text(text: str) -> bool:
+    """Half a surrogate pair is none: no encoding and no column takes it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -21,6 +21,8 @@ from app.web import forms, guard, pace
 Handler = Callable[[Request], Awaitable[Response]]
 # Key of the scope under which the pattern of the route stands, for log lines and metrics.
 PATTERN = "backlot.pattern"
+# Set in the scope where failures are told as JSON, whatever the caller accepts.
+SPEAKS_JSON = "backlot.json"
 HARMLESS = ("GET", "HEAD")
 
 
@@ -112,6 +114,7 @@ def api_door(
     """A JSON route, for the bearer of a token; cookies are never read. Use `api.endpoint.api`, which calls this."""
 
     async def enter(request: Request) -> Response:
+        request.scope[SPEAKS_JSON] = True
         _start(request, path)
         who = await guard.by_bearer(request) if access not in (Access.PUBLIC, Access.WORLD) else None
         _admit(request, access, who)

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from app import log
 from app.errors import HouseError, NotYet, Refused, Retryable
 from app.web import pages
-from app.web.access import HARMLESS
+from app.web.access import HARMLESS, SPEAKS_JSON
 
 # Told when a failure knows no better time.
 AGAIN_S = 5
@@ -82,7 +82,9 @@ def problem(error: Exception) -> Problem:
 def wants_json(request: Request) -> bool:
     """The API always, pages when they are asked for JSON and not for HTML."""
     path, accept = request.url.path, request.headers.get("accept", "")
-    return path.startswith("/api/") or ("application/json" in accept and "text/html" not in accept)
+    if request.scope.get(SPEAKS_JSON) or path.startswith("/api/"):
+        return True
+    return "application/json" in accept and "text/html" not in accept
 
 
 def is_htmx(request: Request) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from app.web import monitor, users
 from app.web.access import Access, Door, machine, route
+from app.web.api import accounts as api_accounts
 from app.web.api import auth, openapi
+from app.web.api import videos as api_videos
 from app.web.api.endpoint import api
 
 PUBLIC, SIGNED_IN, OWNED = Access.PUBLIC, Access.SIGNED_IN, Access.OWNED
@@ -37,4 +39,11 @@ ROUTES: list[Door] = [
     api("/api/auth/token", auth.token, PUBLIC, methods=POST),
     api("/api/auth/sign-out", auth.sign_out, SIGNED_IN, methods=POST),
     api("/api/me", auth.me, SIGNED_IN),
+    api("/api/accounts", api_accounts.listed, SIGNED_IN),
+    api("/api/accounts/sandbox", api_accounts.create_simulated, SIGNED_IN, methods=POST),
+    api("/api/videos", api_videos.listed, SIGNED_IN),
+    api("/api/videos", api_videos.create, SIGNED_IN, methods=POST),
+    api("/api/videos/{video_id:id}", api_videos.get, OWNED),
+    api("/api/videos/{video_id:id}/retry", api_videos.retry, OWNED, methods=POST),
+    api("/api/videos/{video_id:id}/cancel", api_videos.cancel, OWNED, methods=POST),
 ]

@@ -59,6 +59,8 @@ def test_an_unable_one_of_the_system_is_passed_over(
 ) -> None:
     a_program(tmp_path / "ffmpeg", 'echo "ffmpeg version 4.4"')
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("BACKLOT_FFMPEG", raising=False)
+    config.get.cache_clear()
     assert media.program().source == "bundled"
 
 

@@ -204,9 +204,9 @@ OLD = """Input #0, mov,mp4,m4a,3gp,3g2,mj2, from 'file:x':
   Duration: 00:01:02.50, start: 0.000000, bitrate: 1980 kb/s
   Stream #0:0[0x1](und): Video: hevc (Main 10) (hvc1 / 0x31637668), yuv420p10le(tv, bt2020nc/bt2020/arib-std-b67), \
 1920x1080, 8000 kb/s, 29.97 fps, 30 tbr, 600 tbn (default)
-    Side data:
-      DOVI configuration record: version: 1.0
-      displaymatrix: rotation of -90.00 degrees
+      Side data:
+        DOVI configuration record: version: 1.0
+        displaymatrix: rotation of -90.00 degrees
   Stream #0:1[0x2](und): Audio: aac (LC) (mp4a / 0x6134706D), 44100 Hz, 5.1(side), fltp, 192 kb/s (default)
   Stream #0:2[0x3](und): Data: none (mebx / 0x7862656D), 0 kb/s (default)
 At least one output file must be specified"""

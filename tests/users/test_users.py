@@ -26,7 +26,7 @@ async def count(table: str) -> int:
             "workspaces": "SELECT count(*) FROM workspaces",
             "failures": "SELECT count(*) FROM sign_in_failures",
         }
-        return int((await db.rows(conn, statements[table]))[0][0])  # type: ignore[arg-type]  # a literal above
+        return int((await db.rows(conn, statements[table]))[0][0])
 
 
 async def a_person(email: str = "ada@example.com") -> tuple[users.Person, users.Workspace]:
@@ -41,7 +41,7 @@ async def entered(
 
 async def change(statement: str, *given: object) -> None:
     async with db.house() as conn:
-        await conn.execute(statement, given)  # type: ignore[arg-type]  # literals of these tests
+        await conn.execute(statement, given)
 
 
 async def test_a_person_gets_a_workspace_and_the_first_one_is_operator(pools: str) -> None:
@@ -105,7 +105,9 @@ async def test_a_wrong_field_is_named_and_nothing_is_left(
     assert await count("users") == await count("workspaces") == 0
 
 
-@pytest.mark.parametrize(("password", "name"), [("x" * 10, "A"), ("x" * 200, "A" * 100), ("pässwörter", "李 👩‍🎤")])
+@pytest.mark.parametrize(
+    ("password", "name"), [("x" * 10, "A"), ("x" * 200, "A" * 100), ("pässwörter", "李 👩‍🎤")]
+)
 async def test_the_limits_themselves_are_accepted(pools: str, password: str, name: str) -> None:
     person, _ = await users.sign_up("ada@example.com", password, name)
     assert person.name == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app import db
 from app.errors import HouseError, NotFound, NotYet, Permanent, Refused, Retryable, WrongState
-from app.web import errors
+from app.web import errors, pages
 from app.web.access import Access, route
 from tests.web.conftest import Client
 
@@ -159,7 +160,7 @@ async def test_a_stranger_is_led_to_the_sign_in_and_back(client: Client) -> None
 
 async def test_an_answer_that_breaks_off_is_not_made_to_look_whole(app: Starlette, client: Client) -> None:
     async def halves(request: Request) -> Response:
-        async def parts():  # type: ignore[no-untyped-def]  # an async generator that never ends well
+        async def parts() -> AsyncIterator[bytes]:
             yield b"first"
             raise RuntimeError("broken")
 
@@ -174,7 +175,7 @@ async def test_a_broken_template_still_answers(
     app: Starlette, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(app, NotFound())
-    monkeypatch.setattr(errors.pages, "page", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(pages, "page", lambda *_, **__: 1 / 0)
     answer = await client().get("/fail", headers=HTML)
     assert answer.status_code == 404
     assert "went wrong" in answer.text

@@ -119,7 +119,9 @@ async def test_signing_out_ends_the_session_everywhere(client: Client) -> None:
     answer = await browser.post("/sign-out", data={"csrf": csrf}, headers=OWN)
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
     assert "__Host-backlot" not in browser.cookies
-    assert (await client().get("/sessions", headers={"cookie": f"__Host-backlot={secret}"})).status_code == 303
+    assert (
+        await client().get("/sessions", headers={"cookie": f"__Host-backlot={secret}"})
+    ).status_code == 303
     assert await count_sessions() == 0
 
 

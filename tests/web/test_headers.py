@@ -41,26 +41,33 @@ async def test_plain_http_is_not_told_to_use_tls(client: Client) -> None:
     assert "strict-transport-security" not in (await client("http://studio.example").get("/sign-in")).headers
 
 
-def s3(**changed: object) -> config.Config:
-    return config.Config(
-        storage_provider="s3", storage_bucket="clips", aws_access_key_id="a", aws_secret_access_key="b"
-    ).model_copy(update=changed)
+PLAIN = {"ENCRYPTION_KEY": "k" * 32}
+BUCKET = PLAIN | {
+    "STORAGE_PROVIDER": "s3",
+    "STORAGE_BUCKET": "clips",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+}
 
 
 @pytest.mark.parametrize(
-    ("settings", "origin"),
+    ("env", "origin"),
     [
-        (config.Config(), ""),
-        (s3(), "https://s3.us-east-1.amazonaws.com"),
-        (s3(s3_endpoint_url="http://minio:9000"), "http://minio:9000"),
+        (PLAIN, ""),
+        (BUCKET, "https://s3.us-east-1.amazonaws.com"),
+        (BUCKET | {"S3_ENDPOINT_URL": "http://minio:9000"}, "http://minio:9000"),
         (
-            s3(s3_endpoint_url="http://minio:9000", s3_public_url="https://files.example/x"),
+            BUCKET | {"S3_ENDPOINT_URL": "http://minio:9000", "S3_PUBLIC_URL": "https://files.example/x"},
             "https://files.example",
         ),
-        (s3(s3_endpoint_url="https://r2.example", s3_path_style=False), "https://clips.r2.example"),
+        (
+            BUCKET | {"S3_ENDPOINT_URL": "https://r2.example", "S3_PATH_STYLE": "false"},
+            "https://clips.r2.example",
+        ),
     ],
 )
-def test_pictures_and_media_may_come_from_the_bucket(settings: config.Config, origin: str) -> None:
+def test_pictures_and_media_may_come_from_the_bucket(env: dict[str, str], origin: str) -> None:
+    settings = config.load(env)
     allowed = dict(part.split(" ", 1) for part in headers.policy(settings).split("; "))
     assert headers.bucket_origin(settings) == origin
     for kind in ("img-src", "media-src", "connect-src"):

@@ -83,14 +83,21 @@ def an_app(seen: Seen) -> Starlette:
     return app
 
 
+async def has_started(made: server.Server) -> None:
+    for _ in range(500):
+        if made.started:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the server did not start")
+
+
 @asynccontextmanager
 async def running(app: Starlette, patience: Patience) -> AsyncIterator[int]:
     """The app on a free port."""
     listening = socket.create_server(("127.0.0.1", 0))
     made = server.make(app, "127.0.0.1", 0, patience)
     task = asyncio.create_task(made.serve(sockets=[listening]))
-    while not made.started:
-        await asyncio.sleep(0.01)
+    await has_started(made)
     try:
         yield listening.getsockname()[1]
     finally:
@@ -185,7 +192,8 @@ async def test_requests_sent_at_once_are_all_answered() -> None:
 async def test_a_head_above_64_kib_is_refused(shape: str) -> None:
     filler = {
         "one long header": b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 5_000_000,
-        "many headers": b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 90) for n in range(800)),
+        "many headers": b"GET / HTTP/1.1\r\n"
+        + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 90) for n in range(800)),
         "a long address": b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n",
     }[shape]
     async with running(an_app(Seen()), QUICK) as port, lines(port) as [line]:
@@ -285,7 +293,9 @@ async def test_all_lines_together_have_a_limit() -> None:
     assert b"retry-after" in end
 
 
-@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02", b"GET\r\n\r\n", b"\x00" * 1000, b"GET / HTTP/9.9\r\n\r\n"])
+@pytest.mark.parametrize(
+    "junk", [b"\x16\x03\x01\x02", b"GET\r\n\r\n", b"\x00" * 1000, b"GET / HTTP/9.9\r\n\r\n"]
+)
 async def test_what_is_no_http_is_refused(junk: bytes) -> None:
     async with running(an_app(Seen()), QUICK) as port, lines(port) as [line]:
         line[1].write(junk)
@@ -300,8 +310,7 @@ async def test_stopping_ends_open_streams_at_once() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     made = server.make(app, "127.0.0.1", 0, Patience())
     task = asyncio.create_task(made.serve(sockets=[listening]))
-    while not made.started:
-        await asyncio.sleep(0.01)
+    await has_started(made)
     async with lines(listening.getsockname()[1], 10) as opened:
         for line in opened:
             line[1].write(HELLO.replace(b"/ ", b"/watch ", 1))
@@ -349,16 +358,20 @@ finally:
 """
 
 
-@asynccontextmanager
-async def a_process(how: str) -> AsyncIterator[tuple[subprocess.Popen[str], int]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
+def start_process(port: int, how: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(port), how],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
     )
+
+
+@asynccontextmanager
+async def a_process(how: str) -> AsyncIterator[tuple[subprocess.Popen[str], int]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = start_process(port, how)
     try:
         for _ in range(200):
             with suppress(OSError):
@@ -406,5 +419,3 @@ async def test_the_process_ends_within_three_seconds_whatever_hangs(how: str, as
 def test_every_server_counts_for_itself() -> None:
     one, other = protocol.connection_class(QUICK), protocol.connection_class(QUICK)
     assert one.counted is not other.counted
-
-

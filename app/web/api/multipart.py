@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, parse_options_header
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from app.errors import Refused
@@ -50,7 +50,19 @@ class Form:
         self.fields: dict[str, str] = {}
         self._files = files
         self._stream = request.stream()
-        self._parser = MultipartParser(_boundary(request), self._callbacks())
+        self._parser = MultipartParser(
+            _boundary(request),
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": lambda data, start, end: self._add(0, data[start:end]),
+                "on_header_value": lambda data, start, end: self._add(1, data[start:end]),
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._end_headers,
+                "on_part_data": lambda data, start, end: self._told.append(data[start:end]),
+                "on_part_end": lambda: self._told.append(None),
+                "on_end": self._end,
+            },
+        )
         # What was parsed and not yet looked at: a part's head, its bytes, or its end (None).
         self._told: deque[_Part | bytes | None] = deque()
         self._header: list[bytes] = [b"", b""]
@@ -127,18 +139,6 @@ class Form:
         if "\0" in text:
             raise _invalid(part.name, "holds a character that cannot be used")
         self.fields[part.name] = text
-
-    def _callbacks(self) -> MultipartCallbacks:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._add(0, data[start:end]),
-            "on_header_value": lambda data, start, end: self._add(1, data[start:end]),
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._end_headers,
-            "on_part_data": lambda data, start, end: self._told.append(data[start:end]),
-            "on_part_end": lambda: self._told.append(None),
-            "on_end": self._end,
-        }
 
     def _begin(self) -> None:
         self._headers = {}

@@ -1,0 +1,76 @@
+"""A worker's own small port: `/health` and `/metrics` of its process, for whoever watches one role (S2.43, S2.84)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app import db, log, metrics, queue, vitals
+from app.errors import HouseError
+
+ASK_S = 3.0
+
+
+class Sidecar:
+    """Serves until `close`. A port that is taken is one warning; the worker works without it."""
+
+    def __init__(self, port: int, name: str, engine: queue.HouseApp) -> None:
+        self.port, self.name, self.engine = port, name, engine
+        app = Starlette(routes=[Route("/health", self._health), Route("/metrics", self._metrics)])
+        settings = uvicorn.Config(
+            app,
+            host="0.0.0.0",  # noqa: S104  # watched from outside, like the web's own port
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+        )
+        self._server = uvicorn.Server(settings)
+        # The worker has its own handling of signals; the server's would take them away.
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]  # uvicorn has no option for it
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._task = asyncio.create_task(self._serve(), name="sidecar")
+
+    async def close(self) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    async def _serve(self) -> None:
+        try:
+            await self._server.serve()
+        except SystemExit:
+            log.warning("the health port is taken; the worker works without it", port=self.port)
+
+    async def _health(self, request: Request) -> Response:
+        """Healthy only if the database answers and the heartbeat is fresh; else 503 with the reason."""
+        problem = await self._problem()
+        told = {
+            "status": "ok" if problem is None else "unhealthy",
+            "worker": self.name,
+            "uptime": vitals.uptime_s(),
+            "memory": await asyncio.to_thread(vitals.memory),
+        }
+        return JSONResponse(told) if problem is None else JSONResponse(told | {"reason": problem}, 503)
+
+    async def _problem(self) -> str | None:
+        worker = self.engine.running_worker
+        if worker is None or not worker.lease.held:
+            return "The heartbeat is not fresh."
+        try:
+            async with asyncio.timeout(ASK_S), db.house() as conn:
+                await db.value(conn, "SELECT 1")
+        except (HouseError, TimeoutError):
+            return "The database does not answer."
+        return None
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
