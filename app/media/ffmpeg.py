@@ -19,7 +19,7 @@ OLDEST = (5, 1)
 NEEDED = {
     "-encoders": ("libx264", "aac", "mjpeg"),
     "-muxers": ("hls", "mp4", "image2"),
-    "-filters": ("subtitles", "ass", "overlay", "scale"),
+    "-filters": ("subtitles", "ass", "overlay", "scale", "zscale", "tonemap", "yadif"),
 }
 
 

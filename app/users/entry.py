@@ -20,7 +20,7 @@ async def sign_up(email: str, password: str, name: str, *, address: str = "") ->
     """A new person with a workspace; the first one of the house becomes operator. Refused with `fields`.
 
     A known address with its right password gives the account that is there, so a repeated request does no
-    harm; with another password it is refused (`sign_up_refused`) after the same work, and counts as a failed
+    harm; with another password it is refused (409, `sign_up_refused`) after the same work, and counts as a failed
     sign-in. Without a mail to the owner a refusal cannot hide that the address is known; the limits per
     address make asking for many of them slow.
     """
@@ -35,7 +35,7 @@ async def sign_up(email: str, password: str, name: str, *, address: str = "") ->
             async with db.house() as conn:
                 added = await people.add(conn, email, name, password_hash)
             if added is None:
-                raise Refused(TAKEN, code="sign_up_refused", fields={"email": TAKEN})
+                raise _taken()
             log.info("signed up", user_id=added[0].id, is_operator=added[0].is_operator)
             return added
         right = await passwords.matches(account.password_hash, password) and not waits
@@ -43,7 +43,7 @@ async def sign_up(email: str, password: str, name: str, *, address: str = "") ->
             if right:
                 return await people.get(conn, account.id), await people.first_workspace(conn, account.id)
             await failures.note(conn, failures.account_key(email) | failures.address_key(address))
-    raise Refused(TAKEN, code="sign_up_refused", fields={"email": TAKEN})
+    raise _taken()
 
 
 async def sign_in(
@@ -71,3 +71,7 @@ async def sign_in(
         await failures.clear(conn, failures.account_key(email))
         workspace = await people.first_workspace(conn, account.id)
         return await start(conn, account.id, workspace.id, kind=kind, user_agent=user_agent, address=address)
+
+
+def _taken() -> Refused:
+    return Refused(TAKEN, code="sign_up_refused", status=409, fields={"email": TAKEN})

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.flows.house import Client, House, open_house
@@ -65,6 +66,7 @@ async def storm(home: Path, *, videos: int, kills: int, seed: int, every_s: tupl
         posts = await client.posts()
         found = {video_id: await client.video(video_id) for video_id in ids}
         settled_s = time.monotonic() - last_kill
+        print(f"runs by outcome: {await runs(house)}")
         report(home, seed, kills, states, posts, settled_s, found)
         await client.close()
     titles = Counter(str(post["title"]) for post in posts)
@@ -97,6 +99,21 @@ async def settle(client: Client, ids: list[int], *, until: float) -> dict[int, s
         if all(state in FINAL for state in states.values()) or time.monotonic() > until:
             return states
         await asyncio.sleep(0.5)
+
+
+async def runs(house: House) -> dict[str, int]:
+    """How the runs of the main job ended: shows that the kills met work."""
+    async with await psycopg.AsyncConnection.connect(house.server.dsn) as conn:
+        rows = await (
+            await conn.execute(
+                """
+                SELECT task || ' ' || coalesce(outcome, 'open'), count(*)
+                  FROM attempts
+                 WHERE task IN ('edit-video', 'upload-video', 'settle-target')
+                 GROUP BY 1 ORDER BY 1"""
+            )
+        ).fetchall()
+    return {str(name): int(many) for name, many in rows}
 
 
 def report(

@@ -73,7 +73,7 @@ async def test_a_known_address_with_another_password_is_refused_and_counts(pools
     await a_person()
     with pytest.raises(Refused) as caught:
         await users.sign_up("ada@example.com", "another password", "Eve", address=ADDRESS)
-    assert (caught.value.status, caught.value.code) == (422, "sign_up_refused")
+    assert (caught.value.status, caught.value.code) == (409, "sign_up_refused")
     assert await count("users") == await count("workspaces") == 1
     assert await count("failures") == 2
 

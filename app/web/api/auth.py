@@ -84,7 +84,11 @@ def shown(person: users.Person) -> User:
 
 
 @takes(
-    SignUp, gives=SignedUp, status=201, summary="Make an account with a workspace of its own.", errors=(429,)
+    SignUp,
+    gives=SignedUp,
+    status=201,
+    summary="Make an account with a workspace of its own.",
+    errors=(409, 429),
 )
 async def sign_up(request: Request, asked: SignUp) -> SignedUp:
     await pace.take_entry(request)
