@@ -16,6 +16,7 @@ from app import checkup, config, db, log, migrate, sidecar, supervisor, users
 from app import main as main_app
 from app.errors import HouseError
 from app.web import server
+from tasks import procrastinate_app
 
 # A role is a set of queues with a health port of its own (contract, index of names).
 ROLES = {
@@ -121,8 +122,6 @@ def _worker(args: argparse.Namespace) -> int:
 
 
 async def _work(queues: list[str] | None, name: str, port: int | None) -> None:
-    from tasks import procrastinate_app  # the workers' door: the web and every other command never load it
-
     async with procrastinate_app.open_async():
         health = sidecar.Sidecar(port, name, procrastinate_app) if port else None
         if health is not None:

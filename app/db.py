@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any, ClassVar, LiteralString, Protocol, TypeVar, cast
+from typing import Any, ClassVar, LiteralString, Protocol, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection

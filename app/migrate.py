@@ -13,7 +13,6 @@ from pathlib import Path
 
 import procrastinate.schema
 import psycopg
-from psycopg import sql
 
 from app import log
 from app.errors import Permanent

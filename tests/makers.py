@@ -29,7 +29,8 @@ async def an_owner(name: str = "Maya") -> Owner:
         )
         workspace_id = await db.value(conn, "INSERT INTO workspaces (name) VALUES (%s) RETURNING id", [name])
         await conn.execute(
-            "INSERT INTO members (workspace_id, user_id, role) VALUES (%s, %s, 'owner')", [workspace_id, user_id]
+            "INSERT INTO members (workspace_id, user_id, role) VALUES (%s, %s, 'owner')",
+            [workspace_id, user_id],
         )
     return Owner(user_id, workspace_id)
 
@@ -42,7 +43,11 @@ async def an_account(owner: Owner, name: str = "maya.makes") -> accounts.Account
 
 
 async def a_video(
-    owner: Owner, account: accounts.Account | None, *, title: str = "A knot", design: media.Design | None = None
+    owner: Owner,
+    account: accounts.Account | None,
+    *,
+    title: str = "A knot",
+    design: media.Design | None = None,
 ) -> videos.Video:
     """A short clip taken in as by `POST /api/videos`."""
     return await videos.uploads.take_in(

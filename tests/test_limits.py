@@ -29,7 +29,9 @@ async def take(holder: str, *wanted: limits.Limit) -> limits.Wait | None:
 
 async def starts(key: str = "line") -> list[datetime]:
     async with db.house() as conn:
-        found = await db.rows(conn, "SELECT at FROM limit_grants WHERE key = %s AND started ORDER BY at", [key])
+        found = await db.rows(
+            conn, "SELECT at FROM limit_grants WHERE key = %s AND started ORDER BY at", [key]
+        )
     return [row[0] for row in found]
 
 

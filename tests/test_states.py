@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from app import db, publishing, states, videos
-from app.videos import rows as video_rows
 from app.errors import NotFound, Superseded, WrongState
+from app.videos import rows as video_rows
 from tests.makers import Owner, an_owner
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +47,9 @@ async def test_the_machine_in_code_equals_its_rows(owner: Owner, machine: states
         found = await db.rows(
             conn, "SELECT from_state, to_state FROM allowed_moves WHERE machine = %s", [machine.name]
         )
-    assert {(str(old), str(new)) for old, new in found} == {(str(old), str(new)) for old, new in machine.pairs()}
+    assert {(str(old), str(new)) for old, new in found} == {
+        (str(old), str(new)) for old, new in machine.pairs()
+    }
 
 
 async def test_a_move_writes_its_event_in_the_same_transaction(owner: Owner) -> None:
@@ -95,7 +97,8 @@ async def test_the_shown_state_is_the_same_in_code_and_in_the_database(database:
             await conn.execute("DELETE FROM targets")
             await conn.execute(
                 """
-                INSERT INTO targets (workspace_id, publication_id, video_id, account_id, platform, post, publish_at, state)
+                INSERT INTO targets (workspace_id, publication_id, video_id, account_id, platform, post, publish_at,
+                                     state)
                 VALUES (%s, 1, %s, 1, 'tiktok', '{}', now(), %s)""",
                 [owner.workspace_id, video_id, str(state)],
             )

@@ -61,7 +61,9 @@ class World:
 
 @contextlib.asynccontextmanager
 async def open_world(home: Path, port: int) -> AsyncIterator[World]:
-    world = sandbox.create(home, f"http://127.0.0.1:{port}", probe, settings=sandbox.Settings(processing_s=0.2))
+    world = sandbox.create(
+        home, f"http://127.0.0.1:{port}", probe, settings=sandbox.Settings(processing_s=0.2)
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             Starlette(routes=[Mount("/sandbox", app=world)]),

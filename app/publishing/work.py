@@ -28,7 +28,7 @@ from app.publishing.rows import MACHINE, Attempt, State, Target
 
 # A handle whose answer was lost has published nothing, so it may be asked for again, but each one counts at
 # the platform.
-MOST_INITS = 3
+MOST_INITS = 6
 
 
 async def publish_video(video_id: int) -> None:
@@ -140,7 +140,7 @@ async def _begin(
 ) -> platforms.Handle:
     """Step 3: ask for the harmless handle and commit it before a byte is sent."""
     adapter = platforms.get(target.platform)
-    for wait_s in (*talk.ASK_AGAIN_S, 0.0):
+    for wait_s in (*talk.ASK_AGAIN_S, 8.0, 0.0):
         inits = await ledger.count_init(attempt, run)
         try:
             _, handle = await talk.with_token(

@@ -16,7 +16,16 @@ from app.users.checks import (
 )
 from app.users.entry import sign_in, sign_up
 from app.users.failures import forget_failures
-from app.users.people import THEMES, Person, Workspace, make_operator, set_theme, set_zone
+from app.users.people import (
+    THEMES,
+    Person,
+    Workspace,
+    make_operator,
+    names,
+    set_theme,
+    set_zone,
+    workspace_names,
+)
 from app.users.sessions import (
     Session,
     Who,
@@ -51,6 +60,7 @@ __all__ = [
     "is_living",
     "issue",
     "make_operator",
+    "names",
     "passwords",
     "revoke",
     "sessions",
@@ -60,4 +70,5 @@ __all__ = [
     "sign_out",
     "sign_up",
     "start",
+    "workspace_names",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from zoneinfo import available_timezones
 
@@ -74,6 +75,18 @@ async def add(conn: db.Conn, email: str, name: str, password_hash: str) -> tuple
         [workspace.id, person.id],
     )
     return person, workspace
+
+
+async def names(conn: db.Conn, user_ids: Collection[int]) -> dict[int, str]:
+    """What these people are called, for operators' lists; one that is not known is missing."""
+    found = await db.rows(conn, "SELECT id, name FROM users WHERE id = ANY (%s)", [list(user_ids)])
+    return {int(user_id): str(name) for user_id, name in found}
+
+
+async def workspace_names(conn: db.Conn, workspace_ids: Collection[int]) -> dict[int, str]:
+    """What these workspaces are called, for operators' lists; one that is not known is missing."""
+    found = await db.rows(conn, "SELECT id, name FROM workspaces WHERE id = ANY (%s)", [list(workspace_ids)])
+    return {int(workspace_id): str(name) for workspace_id, name in found}
 
 
 async def first_workspace(conn: db.Conn, user_id: int) -> Workspace:

@@ -26,6 +26,8 @@ HEARTBEAT_S = 15.0
 # A revoked session's stream ends within 60 s (reliability, section 7).
 SESSION_EVERY_S = 30.0
 TOPIC = re.compile(r"(video|target|account|workspace|job)-([1-9][0-9]{0,17})")
+# The operators' pages of the queues. Told again after each silence, as a worker that is gone tells nothing.
+QUEUES = "queues"
 LOOK: Mapping[str, Callable[[db.Conn, int], Awaitable[Any]]] = {
     "video": videos.get,
     "target": publishing.get,
@@ -49,8 +51,10 @@ async def stream(request: Request) -> Response:
 
 
 async def _check(who: guard.Who, topics: frozenset[str]) -> None:
-    """NotFound unless every topic is of this person's workspace (a job: unless they are an operator)."""
-    found = [TOPIC.fullmatch(topic) for topic in topics]
+    """NotFound unless every topic is of this person's workspace (jobs and queues: unless they are an operator)."""
+    if QUEUES in topics and not who.person.is_operator:
+        raise NotFound
+    found = [TOPIC.fullmatch(topic) for topic in topics - {QUEUES}]
     if any(match is None for match in found):
         raise NotFound
     wanted = [(match[1], int(match[2])) for match in found if match is not None]
@@ -75,6 +79,7 @@ async def _events(
     """Notices as they come; ends when the house stops or the session is over. The browser comes back by itself."""
     async with hub.subscribe(topics) as page:
         stopped = asyncio.ensure_future(stopping.wait())
+        told: asyncio.Future[list[Notice]] | None = None
         asked_at = time.monotonic()
         try:
             # The head leaves at once, so that the page knows from when on it is told everything.
@@ -83,16 +88,19 @@ async def _events(
                 told = asyncio.ensure_future(page.next(HEARTBEAT_S))
                 await asyncio.wait({told, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if not told.done():
-                    told.cancel()
                     return
                 notices = told.result()
                 if time.monotonic() - asked_at >= SESSION_EVERY_S:
                     asked_at = time.monotonic()
                     if not await _lives(session_id):
                         return
+                if not notices and QUEUES in topics:
+                    notices = [Notice(QUEUES)]
                 yield "".join(map(_event, notices)) or ": still here\n\n"
         finally:
             stopped.cancel()
+            if told is not None:
+                told.cancel()
 
 
 def _event(notice: Notice) -> str:

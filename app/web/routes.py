@@ -5,8 +5,15 @@ The order counts: the first line that fits answers.
 
 from __future__ import annotations
 
-from app.web import monitor, users
+from app.web import accounts, assets, dashboard, live, media, monitor, start, uploads, users, videos
 from app.web.access import Access, Door, machine, route
+from app.web.admin import batch as admin_batch
+from app.web.admin import frame as admin_frame
+from app.web.admin import health as admin_health
+from app.web.admin import jobs as admin_jobs
+from app.web.admin import queues as admin_queues
+from app.web.admin import schedules as admin_schedules
+from app.web.admin import workers as admin_workers
 from app.web.api import accounts as api_accounts
 from app.web.api import auth, openapi
 from app.web.api import videos as api_videos
@@ -33,6 +40,117 @@ ROUTES: list[Door] = [
     route("/sessions", users.sessions, SIGNED_IN),
     route("/sessions/{session_id:id}/revoke", users.revoke, SIGNED_IN, methods=POST),
     route("/preferences", users.prefer, SIGNED_IN, methods=POST),
+    # Accounts
+    route("/accounts", accounts.listed, SIGNED_IN, name="accounts"),
+    route(
+        "/accounts/simulated",
+        accounts.create_simulated,
+        SIGNED_IN,
+        methods=POST,
+        name="account_create_simulated",
+    ),
+    route("/accounts/{platform}/connect", accounts.connect, SIGNED_IN, name="account_connect"),
+    route("/accounts/{platform}/callback", accounts.callback, SIGNED_IN, name="account_callback"),
+    route("/accounts/{account_id:id}/card", accounts.card, OWNED, name="account_card"),
+    route("/accounts/{account_id:id}/pause", accounts.pause, OWNED, methods=POST, name="account_pause"),
+    route("/accounts/{account_id:id}/resume", accounts.resume, OWNED, methods=POST, name="account_resume"),
+    route("/accounts/{account_id:id}/test", accounts.test, OWNED, methods=POST, name="account_test"),
+    route(
+        "/accounts/{account_id:id}/disconnect",
+        accounts.disconnect,
+        OWNED,
+        methods=POST,
+        name="account_disconnect",
+    ),
+    # Operators
+    route("/admin/queues", admin_queues.page, OPERATOR, name="admin_queues"),
+    route("/admin/queues/table", admin_queues.table, OPERATOR, name="admin_queues_table"),
+    route(
+        "/admin/queues/{queue}/pause", admin_queues.pause, OPERATOR, methods=POST, name="admin_queue_pause"
+    ),
+    route(
+        "/admin/queues/{queue}/resume", admin_queues.resume, OPERATOR, methods=POST, name="admin_queue_resume"
+    ),
+    route("/admin/jobs", admin_jobs.page, OPERATOR, name="admin_jobs"),
+    route("/admin/jobs/list", admin_jobs.listed, OPERATOR, name="admin_jobs_list"),
+    route("/admin/jobs/{job_id:id}", admin_jobs.one, OPERATOR, name="admin_job"),
+    route("/admin/jobs/{job_id:id}/card", admin_jobs.card, OPERATOR, name="admin_job_card"),
+    route("/admin/jobs/{job_id:id}/retry", admin_jobs.retry, OPERATOR, methods=POST, name="admin_job_retry"),
+    route(
+        "/admin/jobs/{job_id:id}/cancel", admin_jobs.cancel, OPERATOR, methods=POST, name="admin_job_cancel"
+    ),
+    route(
+        "/admin/jobs/{job_id:id}/discard",
+        admin_jobs.discard,
+        OPERATOR,
+        methods=POST,
+        name="admin_job_discard",
+    ),
+    route("/admin/batch", admin_batch.page, OPERATOR, name="admin_batch"),
+    route("/admin/batch", admin_batch.act, OPERATOR, methods=POST, name="admin_batch_act"),
+    route("/admin/again", admin_frame.again, OPERATOR, name="admin_again"),
+    route("/admin/workers", admin_workers.page, OPERATOR, name="admin_workers"),
+    route("/admin/workers/list", admin_workers.listed, OPERATOR, name="admin_workers_list"),
+    route("/admin/schedules", admin_schedules.page, OPERATOR, name="admin_schedules"),
+    route(
+        "/admin/schedules/{task}/run",
+        admin_schedules.run_now,
+        OPERATOR,
+        methods=POST,
+        name="admin_schedule_run",
+    ),
+    route("/admin/health", admin_health.page, OPERATOR, name="admin_health"),
+    route("/admin/audit", admin_health.audit, OPERATOR, name="admin_audit"),
+    # The creator's pages
+    route("/", dashboard.dashboard, SIGNED_IN),
+    route("/dashboard/board", dashboard.board, SIGNED_IN, name="dashboard_board"),
+    route("/start", start.start, SIGNED_IN),
+    route("/start/checks", start.checks, OPERATOR, name="start_checks"),
+    route("/start/simulated", start.simulated, SIGNED_IN, methods=POST, name="start_simulated"),
+    route("/videos", videos.library, SIGNED_IN, name="videos"),
+    route("/videos", videos.take_in, SIGNED_IN, methods=POST, name="video_take_in"),
+    route("/videos/cards", videos.cards, SIGNED_IN, name="video_cards"),
+    route("/videos/new", videos.new, SIGNED_IN, name="video_new"),
+    route("/videos/new/panel", videos.panel, SIGNED_IN, name="video_panel"),
+    route("/videos/new/when", videos.when, SIGNED_IN, name="video_when"),
+    route("/videos/check", videos.check, SIGNED_IN, methods=POST, name="video_check"),
+    route("/videos/{video_id:id}", videos.video, OWNED),
+    route("/videos/{video_id:id}/view", videos.view, OWNED, name="video_view"),
+    route("/videos/{video_id:id}/card", videos.card, OWNED, name="video_card"),
+    route("/videos/{video_id:id}/row", videos.row, OWNED, name="video_row"),
+    route("/videos/{video_id:id}/targets", videos.targets, OWNED, name="video_targets"),
+    route("/videos/{video_id:id}/timeline", videos.timeline, OWNED, name="video_timeline"),
+    route("/videos/{video_id:id}/file", videos.file, OWNED, name="video_file"),
+    route("/videos/{video_id:id}/cancel", videos.cancel, OWNED, methods=POST, name="video_cancel"),
+    route("/videos/{video_id:id}/retry", videos.retry, OWNED, methods=POST, name="video_retry"),
+    route("/videos/{video_id:id}/publish", videos.publish_form, OWNED, name="video_publish_form"),
+    route("/videos/{video_id:id}/publish", videos.publish, OWNED, methods=POST, name="video_publish"),
+    route("/videos/{video_id:id}/targets/{target_id:id}", videos.target, OWNED),
+    route("/videos/{video_id:id}/targets/{target_id:id}/cancel", videos.target_cancel, OWNED, methods=POST),
+    route("/videos/{video_id:id}/targets/{target_id:id}/retry", videos.target_retry, OWNED, methods=POST),
+    route("/videos/{video_id:id}/targets/{target_id:id}/settle", videos.target_settle, OWNED, methods=POST),
+    route("/assets", assets.listed, SIGNED_IN, name="assets"),
+    route("/assets", assets.take_in, SIGNED_IN, methods=POST, name="asset_take_in"),
+    # Uploads, files, live notices
+    route("/uploads", uploads.options, PUBLIC, methods=("OPTIONS",), name="upload_options"),
+    route("/uploads", uploads.unfinished, SIGNED_IN, name="uploads"),
+    route("/uploads", uploads.create, SIGNED_IN, methods=POST, name="upload_create"),
+    route("/uploads/{upload_id:uuid}", uploads.head, OWNED, methods=("HEAD",), name="upload"),
+    route(
+        "/uploads/{upload_id:uuid}",
+        uploads.append,
+        OWNED,
+        methods=("PATCH",),
+        name="upload_append",
+        paced=False,
+    ),
+    route(
+        "/uploads/{upload_id:uuid}", uploads.terminate, OWNED, methods=("DELETE",), name="upload_terminate"
+    ),
+    route("/uploads/{upload_id:uuid}/finish", uploads.finish, OWNED, methods=POST, name="upload_finish"),
+    route("/uploads/{upload_id:uuid}/drop", uploads.drop, OWNED, methods=POST, name="upload_drop"),
+    route("/media/{token}", media.file, WORLD, name="media"),
+    route("/live", live.stream, SIGNED_IN, name="live"),
     # The API
     machine("/api/openapi.json", openapi.published, name="openapi"),
     api("/api/auth/sign-up", auth.sign_up, PUBLIC, methods=POST),

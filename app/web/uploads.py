@@ -194,7 +194,9 @@ def _wishes(text: str) -> dict[str, Any]:
     try:
         asked = json.loads(text)
     except ValueError as error:
-        raise Refused("The wishes must be JSON.", code="invalid", fields={"wishes": "must be JSON"}) from error
+        raise Refused(
+            "The wishes must be JSON.", code="invalid", fields={"wishes": "must be JSON"}
+        ) from error
     if not isinstance(asked, dict):
         raise Refused("The wishes must be an object.", code="invalid", fields={"wishes": "must be an object"})
     return asked

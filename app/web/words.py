@@ -138,7 +138,7 @@ def size(count: float | None) -> str:
     raise AssertionError
 
 
-def length(seconds: float | None) -> str:
+def clock(seconds: float | None) -> str:
     """How long a video is: `0:05`, `12:34`, `1:02:03`."""
     if seconds is None:
         return ""
@@ -186,6 +186,26 @@ def distance(at: datetime, now: datetime | None = None) -> str:
     raise AssertionError
 
 
+def browser(user_agent: str) -> str:
+    """What a browser says of itself, in words a person knows: `Firefox on Windows`."""
+    # The order counts: most browsers name others, too.
+    names = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+    systems = (
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    )
+    name = next((word for part, word in names if part in user_agent), None)
+    system = next((word for part, word in systems if part in user_agent), None)
+    if name is None:
+        return user_agent[:60] or "A browser"
+    return f"{name} on {system}" if system else name
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 video`, `3 videos`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
@@ -206,11 +226,12 @@ def add_to(environment: jinja2.Environment) -> None:
         "event": event,
         "next_step": next_step,
         "size": size,
-        "length": length,
+        "clock": clock,
         "took": took,
         "moment": moment,
         "distance": distance,
         "plural": plural,
+        "browser": browser,
     }
     environment.globals |= {
         "PLATFORMS": PLATFORMS,

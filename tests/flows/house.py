@@ -87,7 +87,9 @@ async def open_house(home: Path, *, workers: int = 2, **env: str) -> AsyncIterat
     server = postgres.start(place)
     house = House(home, server, env)
     try:
-        subprocess.run([sys.executable, "-m", "app", "migrate"], cwd=ROOT, env=house.env, check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "app", "migrate"], cwd=ROOT, env=house.env, check=True, capture_output=True
+        )
         for name in ("web", *(f"worker-{number}" for number in range(1, workers + 1))):
             house.start(name)
         await house.answers()
@@ -131,13 +133,18 @@ class Client:
 
     async def renew(self) -> None:
         """The token lives a quarter of an hour; a long storm needs new ones."""
-        answer = await self.ask("POST", "/api/auth/token", json={k: self.who[k] for k in ("email", "password")})
+        answer = await self.ask(
+            "POST", "/api/auth/token", json={k: self.who[k] for k in ("email", "password")}
+        )
         assert answer.status_code == 200, answer.text
         self.token = answer.json()["accessToken"]
 
     async def account(self, name: str) -> int:
         answer = await self.ask(
-            "POST", "/api/accounts/sandbox", key=f"account-{name}", json={"platform": "tiktok", "displayName": name}
+            "POST",
+            "/api/accounts/sandbox",
+            key=f"account-{name}",
+            json={"platform": "tiktok", "displayName": name},
         )
         assert answer.status_code == 201, answer.text
         return int(answer.json()["account"]["id"])

@@ -73,7 +73,9 @@ async def test_lost_answers_to_harmless_calls_cost_no_post(world: World, worker:
     assert len(await world.posts()) == 1
 
 
-async def test_a_token_that_expires_between_init_and_status_is_renewed(world: World, worker: TestWorker) -> None:
+async def test_a_token_that_expires_between_init_and_status_is_renewed(
+    world: World, worker: TestWorker
+) -> None:
     owner = await an_owner()
     video = await a_video(owner, await an_account(owner))
     await world.arm("token_expired", step="status")
@@ -82,7 +84,9 @@ async def test_a_token_that_expires_between_init_and_status_is_renewed(world: Wo
     assert len(await world.posts()) == 1
 
 
-async def test_a_refused_caption_fails_with_the_reason_and_can_be_retried(world: World, worker: TestWorker) -> None:
+async def test_a_refused_caption_fails_with_the_reason_and_can_be_retried(
+    world: World, worker: TestWorker
+) -> None:
     owner = await an_owner()
     video = await a_video(owner, await an_account(owner))
     await world.arm("spam_risk_text")
@@ -117,7 +121,9 @@ async def test_the_second_post_of_an_account_waits_five_minutes_without_using_a_
     states = {(await shown(owner, video.id)).state for video in (first, second)}
     assert "UPLOAD_QUEUED" in states
     waiting = next(
-        after for after in [await shown(owner, video.id) for video in (first, second)] if after.state == "UPLOAD_QUEUED"
+        after
+        for after in [await shown(owner, video.id) for video in (first, second)]
+        if after.state == "UPLOAD_QUEUED"
     )
     assert waiting.waiting is not None
     assert len(await world.posts()) == 1

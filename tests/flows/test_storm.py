@@ -79,11 +79,14 @@ async def storm(home: Path, *, videos: int, kills: int, seed: int, every_s: tupl
 
 async def send_all(client: Client, accounts: list[int], videos: int) -> list[int]:
     return [
-        await client.upload(clip(1.0), accounts[number % len(accounts)], f"video {number}") for number in range(videos)
+        await client.upload(clip(1.0), accounts[number % len(accounts)], f"video {number}")
+        for number in range(videos)
     ]
 
 
-async def kill_at_random(house: House, chance: random.Random, kills: int, every_s: tuple[float, float]) -> None:
+async def kill_at_random(
+    house: House, chance: random.Random, kills: int, every_s: tuple[float, float]
+) -> None:
     for _ in range(kills):
         await asyncio.sleep(chance.uniform(*every_s))
         name = chance.choice(sorted(house.processes))
@@ -101,19 +104,20 @@ async def settle(client: Client, ids: list[int], *, until: float) -> dict[int, s
         await asyncio.sleep(0.5)
 
 
-async def runs(house: House) -> dict[str, int]:
+async def runs(house: House) -> dict[str, str]:
     """How the runs of the main job ended: shows that the kills met work."""
     async with await psycopg.AsyncConnection.connect(house.server.dsn) as conn:
         rows = await (
             await conn.execute(
                 """
-                SELECT task || ' ' || coalesce(outcome, 'open'), count(*)
+                SELECT task || ' ' || coalesce(outcome, 'open'),
+                       count(*) || ' x ' || round(avg(extract(epoch FROM ended_at - started_at)), 2) || ' s'
                   FROM attempts
                  WHERE task IN ('edit-video', 'upload-video', 'settle-target')
                  GROUP BY 1 ORDER BY 1"""
             )
         ).fetchall()
-    return {str(name): int(many) for name, many in rows}
+    return {str(name): str(many) for name, many in rows}
 
 
 def report(

@@ -19,7 +19,13 @@ class Process:
     def __init__(self, dsn: str, home: Path, **env: str) -> None:
         self.log = (home / f"worker-{os.urandom(4).hex()}.log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "procrastinate", "--app=tests.queue.house_app.procrastinate_app", "worker"],
+            [
+                sys.executable,
+                "-m",
+                "procrastinate",
+                "--app=tests.queue.house_app.procrastinate_app",
+                "worker",
+            ],
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": dsn, "BACKLOT_HOME": str(home), "LOG_FORMAT": "json", **env},
             stdout=self.log,

@@ -9,7 +9,7 @@ import pytest
 
 from app import db, queue
 from app.errors import Permanent, WrongState
-from tests.queue.test_worker import SINGLE, WORK, House, put, status
+from tests.queue.test_worker import SINGLE, House, put, status
 
 pytestmark = pytest.mark.anyio
 

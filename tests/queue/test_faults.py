@@ -18,7 +18,9 @@ from tests.worker import until
 
 pytestmark = pytest.mark.anyio
 
-MARKS = "CREATE TABLE marks (id bigint GENERATED ALWAYS AS IDENTITY, name text, what text); GRANT ALL ON marks TO PUBLIC"
+MARKS = """
+CREATE TABLE marks (id bigint GENERATED ALWAYS AS IDENTITY, name text, what text);
+GRANT ALL ON marks TO PUBLIC"""
 
 
 @pytest.fixture
@@ -35,7 +37,10 @@ async def put(job: queue.Job, **args: object) -> int:
 
 async def marked(name: str) -> list[str]:
     async with db.house() as conn:
-        return [row[0] for row in await db.rows(conn, "SELECT what FROM marks WHERE name = %s ORDER BY id", [name])]
+        return [
+            row[0]
+            for row in await db.rows(conn, "SELECT what FROM marks WHERE name = %s ORDER BY id", [name])
+        ]
 
 
 async def outcomes(job_id: int) -> list[str | None]:
@@ -119,14 +124,19 @@ async def test_a_run_that_was_taken_over_saves_no_outcome(marks: str, tmp_path: 
     with workers(1, marks, tmp_path) as (worker,):
         await until(running("a"))
         async with db.house() as conn:
-            await conn.execute("UPDATE attempts SET outcome = 'lost', ended_at = now() WHERE job_id = %s", [job_id])
+            await conn.execute(
+                "UPDATE attempts SET outcome = 'lost', ended_at = now() WHERE job_id = %s", [job_id]
+            )
 
         async def finished() -> bool:
             return "taken over" in worker.said()
 
         await until(finished, within_s=10)
     async with db.house() as conn:
-        assert await db.value(conn, "SELECT status::text FROM procrastinate_jobs WHERE id = %s", [job_id]) == "doing"
+        assert (
+            await db.value(conn, "SELECT status::text FROM procrastinate_jobs WHERE id = %s", [job_id])
+            == "doing"
+        )
 
 
 @pytest.fixture
@@ -145,7 +155,9 @@ async def own_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     server.release()
 
 
-@pytest.mark.parametrize("away_s", [2, pytest.param(15, marks=pytest.mark.storm), pytest.param(40, marks=pytest.mark.storm)])
+@pytest.mark.parametrize(
+    "away_s", [2, pytest.param(15, marks=pytest.mark.storm), pytest.param(40, marks=pytest.mark.storm)]
+)
 async def test_the_database_may_vanish_and_the_same_process_goes_on(
     own_server: postgres.Server, tmp_path: Path, away_s: int
 ) -> None:

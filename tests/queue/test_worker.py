@@ -98,7 +98,9 @@ async def test_waiting_for_ones_turn_uses_no_try(house: House) -> None:
     assert await status(job_id) == "done"
 
 
-async def test_a_permanent_failure_ends_at_once_and_a_persons_retry_starts_a_fresh_count(house: House) -> None:
+async def test_a_permanent_failure_ends_at_once_and_a_persons_retry_starts_a_fresh_count(
+    house: House,
+) -> None:
     job_id = await put(1)
     house.errors = [Permanent("no", code="no")]
     await house.worker.run_until_idle()

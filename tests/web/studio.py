@@ -107,8 +107,10 @@ class Studio:
 NOTHING = {"videos": 0, "targets": 0, "jobs": 0, "events": 0, "objects": 0}
 
 
-@pytest.fixture
-async def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> AsyncIterator[Studio]:
+@contextlib.asynccontextmanager
+async def open_studio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
+) -> AsyncIterator[Studio]:
     port = free_port()
     for name, value in {
         "APP_ENV": "test",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from app import accounts, config, db
-from tests.web.studio import Studio, studio  # noqa: F401 - a fixture is found by its name
+from tests.web.studio import Studio, open_studio
 
 pytestmark = pytest.mark.anyio
 NEW = {"platform": "tiktok", "displayName": "Maya makes"}
+
+
+@pytest.fixture
+async def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> AsyncIterator[Studio]:
+    async with open_studio(tmp_path, monkeypatch, database) as opened:
+        yield opened
 
 
 async def test_a_simulated_account_is_made_and_listed(studio: Studio) -> None:

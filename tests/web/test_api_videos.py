@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,13 +14,19 @@ from starlette.requests import ClientDisconnect
 from app import config, db, publishing, queue
 from app.errors import Refused
 from app.web.api import multipart
-from tests.web.studio import NOTHING, Person, Studio, studio  # noqa: F401 - a fixture is found by its name
+from tests.web.studio import NOTHING, Person, Studio, open_studio
 from tests.world import clip
 
 pytestmark = pytest.mark.anyio
 BOUNDARY = "a-line-between"
 KIND = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 Part = tuple[str, str | bytes]
+
+
+@pytest.fixture
+async def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) -> AsyncIterator[Studio]:
+    async with open_studio(tmp_path, monkeypatch, database) as opened:
+        yield opened
 
 
 def form(parts: Sequence[Part], *, ended: bool = True, filename: str = "knot.mp4") -> bytes:

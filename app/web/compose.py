@@ -1,0 +1,238 @@
+"""The composer's form, read into the words that `videos.wishes` takes. Knows the form's fields and nothing else.
+
+Fields: title, accountId, privacyLevel, allowComment, allowDuet, allowStitch, aiGenerated, commercial,
+brandOrganic, brandContent; logo (empty, `house` or `asset:<id>`), logoPosition, logoOpacity and logoScale in
+percent, logoMargin in pixels; titleText, titlePosition, titleSize, titleColour; effect-<name>; when (`now` or
+`later`), at (a wall-clock time), zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from app import accounts, db, media, platforms, videos
+from app.errors import NotFound, Refused
+
+# Where a form field is called otherwise than the wish it becomes.
+FIELD_OF = {
+    "post.privacyLevel": "privacyLevel",
+    "post.privacy_level": "privacyLevel",
+    "post.title": "title",
+    "design.title.text": "titleText",
+    "design.title.colour": "titleColour",
+    "design.title.position": "titlePosition",
+    "design.title.sizePercent": "titleSize",
+    "design.watermark.position": "logoPosition",
+    "design.watermark.opacity": "logoOpacity",
+    "design.watermark.marginPx": "logoMargin",
+    "design.watermark.scale": "logoScale",
+    "design.watermark.url": "logo",
+    "publishAt": "at",
+}
+PLATFORM_FIELD = {
+    "title": "title",
+    "privacy_level": "privacyLevel",
+    "disable_comment": "allowComment",
+    "disable_duet": "allowDuet",
+    "disable_stitch": "allowStitch",
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A wall-clock time made into one moment. `note` says what was decided where the clock is changed."""
+
+    at: datetime
+    note: str | None = None
+
+
+def moment(text: str, zone: str) -> Moment:
+    """The moment of a wall-clock time such as `2026-03-03T09:00` in a zone.
+
+    A time that the clock leaps over is moved on by the leap; of one that comes twice the first is taken (R10).
+    """
+    if zone not in available_timezones():
+        raise Refused("Choose a time zone.", code="invalid", fields={"zone": "is not known"})
+    try:
+        wall = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Refused(
+            "Give a day and a time.", code="invalid", fields={"at": "give a day and a time"}
+        ) from error
+    if wall.tzinfo is not None:
+        raise Refused("Give a time of day.", code="invalid", fields={"at": "give a time without an offset"})
+    local = wall.replace(tzinfo=ZoneInfo(zone), fold=0)
+    try:
+        at = local.astimezone(UTC)
+        twice = local.replace(fold=1).astimezone(UTC)
+    except OverflowError as error:
+        raise Refused("Give a day and a time.", code="invalid", fields={"at": "is too far away"}) from error
+    back = at.astimezone(ZoneInfo(zone))
+    if back.replace(tzinfo=None) != wall:
+        return Moment(at, f"The clocks leap over {wall:%H:%M} that day, so {back:%H:%M} is used.")
+    if twice != at:
+        return Moment(at, f"{wall:%H:%M} comes twice that day, as the clocks go back; the first one is used.")
+    return Moment(at)
+
+
+async def read(
+    conn: db.Conn, form: Mapping[str, str], *, filename: str | None = None
+) -> videos.wishes.Wishes:
+    """What the form asks for. Refused with every problem under the name of its form field.
+
+    The account's own rules are asked here too, so that a person hears of them before a byte is sent. `filename`
+    stands in for a title that was left empty.
+    """
+    problems: dict[str, str] = {}
+    title = form.get("title", "").strip() or (stem(filename) if filename else "")
+    asked: dict[str, Any] = {"design": _design(form), "zone": form.get("zone") or "UTC"}
+    if title:
+        asked["title"] = title
+    account = await _account(conn, form, problems)
+    if account is not None:
+        asked["accountId"] = account.id
+        asked["post"] = _post(form, title)
+        if form.get("commercial") and not (form.get("brandOrganic") or form.get("brandContent")):
+            problems["commercial"] = "Tick at least one: your own brand, or branded content."
+        problems |= await _logo_problems(conn, form)
+        try:
+            if form.get("when") == "later":
+                asked["publishAt"] = moment(form.get("at", ""), asked["zone"]).at.isoformat()
+        except Refused as refused:
+            problems |= refused.fields
+    else:
+        problems |= await _logo_problems(conn, form)
+    try:
+        wishes = videos.wishes.read(asked)
+    except Refused as refused:
+        found = {FIELD_OF.get(name, name): _sentence(text) for name, text in refused.fields.items()}
+        raise Refused(
+            "Some of this needs another look.", code="invalid", fields={**found, **problems}
+        ) from refused
+    if account is not None and wishes.post is not None:
+        problems = {**_platform_problems(account, wishes.post), **problems}
+    if problems:
+        raise Refused("Some of this needs another look.", code="invalid", fields=problems)
+    return wishes
+
+
+def stem(filename: str) -> str:
+    """A file's name as a first title: without its ending, underscores as spaces."""
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    return (name.rpartition(".")[0] or name).replace("_", " ").strip()
+
+
+async def _account(
+    conn: db.Conn, form: Mapping[str, str], problems: dict[str, str]
+) -> accounts.Account | None:
+    given = form.get("accountId", "")
+    if not given:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        problems["accountId"] = "Choose an account."
+        return None
+    return await accounts.usable(conn, int(given))
+
+
+def _post(form: Mapping[str, str], title: str) -> dict[str, Any]:
+    commercial = bool(form.get("commercial") or form.get("brandOrganic") or form.get("brandContent"))
+    return {
+        "title": title,
+        "privacyLevel": form.get("privacyLevel") or None,
+        "disableComment": not form.get("allowComment"),
+        "disableDuet": not form.get("allowDuet"),
+        "disableStitch": not form.get("allowStitch"),
+        "brandOrganic": commercial and bool(form.get("brandOrganic")),
+        "brandContent": commercial and bool(form.get("brandContent")),
+        "aiGenerated": bool(form.get("aiGenerated")),
+    }
+
+
+def _design(form: Mapping[str, str]) -> dict[str, Any]:
+    design: dict[str, Any] = {}
+    if logo := form.get("logo"):
+        mark = {
+            "position": form.get("logoPosition") or None,
+            "opacity": _share(form.get("logoOpacity")),
+            "marginPx": _number(form.get("logoMargin")),
+            "scale": _share(form.get("logoScale")),
+        }
+        design["watermark"] = mark if logo == "house" else {"url": logo, **mark}
+    if text := form.get("titleText", "").strip():
+        design["title"] = {
+            "text": text,
+            "position": form.get("titlePosition") or None,
+            "sizePercent": _number(form.get("titleSize")),
+            "colour": form.get("titleColour") or None,
+        }
+    if effects := [name for name in media.EFFECTS if form.get(f"effect-{name}")]:
+        design["effects"] = effects
+    return design
+
+
+def _number(text: str | None) -> float | str | None:
+    """A number as such; what is none goes on as text, so that the reader of designs names the problem."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def _share(text: str | None) -> float | str | None:
+    number = _number(text)
+    return number / 100 if isinstance(number, float) else number
+
+
+async def _logo_problems(conn: db.Conn, form: Mapping[str, str]) -> dict[str, str]:
+    """A logo has to be the workspace's own: a foreign or unknown one is named before the upload, not after."""
+    number = videos.assets.number_of(form.get("logo", ""))
+    if number is None:
+        return {}
+    try:
+        await videos.assets.get(conn, number)
+    except NotFound:
+        return {"logo": "This logo is gone; choose another."}
+    return {}
+
+
+def _platform_problems(account: accounts.Account, post: platforms.Post) -> dict[str, str]:
+    """What the platform would refuse of the choices alone, by form field; the file is looked at when it is here."""
+    creator = accounts.creator_of(account)
+    if creator is None:
+        return {}
+    adapter = platforms.get(account.platform)
+    found = adapter.check(creator, adapter.fit(creator, post), _ANY_FILE)
+    return {PLATFORM_FIELD[name]: text for name, text in found.items() if name in PLATFORM_FIELD}
+
+
+async def _nothing(start: int, end: int) -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+# A file that every platform takes, to ask about the choices alone.
+_ANY_FILE = platforms.Media(
+    bytes_total=1,
+    sha256="",
+    content_type="video/mp4",
+    duration_s=1.0,
+    width_px=720,
+    height_px=720,
+    fps=30.0,
+    read=_nothing,
+)
+
+
+def _sentence(text: str) -> str:
+    """`is missing` under its field as `Is missing.`"""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def first_moment(now: datetime, zone: str) -> str:
+    """What the time field starts with: the next full hour that is at least half an hour away, as wall time."""
+    local = now.astimezone(ZoneInfo(zone) if zone in available_timezones() else UTC)
+    return f"{(local + timedelta(minutes=90)).replace(minute=0):%Y-%m-%dT%H:%M}"
