@@ -141,10 +141,10 @@
   });
 
   // ---- times: "3 minutes ago" stays true while the page is open ----
-  const units = [[90, 1, "second"], [5400, 60, "minute"], [129600, 3600, "hour"], [5184000, 86400, "day"], [Infinity, 2592000, "month"]];
+  const units = [[5400, 60, "minute"], [129600, 3600, "hour"], [5184000, 86400, "day"], [Infinity, 2592000, "month"]];
   function distance(at) {
     const seconds = (at - Date.now()) / 1000, far = Math.abs(seconds);
-    if (far < 20) return seconds <= 0 ? "just now" : "in a moment";
+    if (far < 60) return seconds <= 0 ? "just now" : "in a moment";
     const [, size, word] = units.find(([most]) => far < most);
     const count = Math.max(1, Math.round(far / size));
     const words = `${count} ${word}${count === 1 ? "" : "s"}`;

@@ -88,7 +88,10 @@ async def lose(conn: db.Conn, account: rows.Account, reason: str) -> None:
     """The platform ended the permission: the person is told once and nothing more is tried with this account."""
     told = await db.run(
         conn,
-        "UPDATE accounts SET state = 'needs_reconnect', reason = %s, changed_at = now() WHERE id = %s AND state = 'connected'",
+        """
+        UPDATE accounts
+           SET state = 'needs_reconnect', reason = %s, changed_at = now()
+         WHERE id = %s AND state = 'connected'""",
         [reason, account.id],
     )
     if told:

@@ -299,7 +299,9 @@ async def sweep(*, most: int = 200) -> int:
             [KEEP_H, most],
         )
         await conn.execute(
-            "DELETE FROM uploads WHERE state IN ('refused', 'done') AND changed_at < now() - make_interval(hours => %s)",
+            """
+            DELETE FROM uploads
+             WHERE state IN ('refused', 'done') AND changed_at < now() - make_interval(hours => %s)""",
             [KEEP_H],
         )
     for workspace_id, upload_id in old:

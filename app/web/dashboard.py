@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app import accounts, db, publishing, videos
 from app.web import guard
 from app.web.pages import page
+from app.web.videos import with_waiting
 
 AHEAD = timedelta(hours=48)
 MOVING = ("EDITING_QUEUED", "EDITING", "UPLOAD_QUEUED", "UPLOADING", "CONFIRMING")
@@ -55,7 +56,7 @@ async def _board(request: Request) -> dict[str, Any]:
         connected = await accounts.list_for(conn)
         failed = await videos.list_for(conn, state="FAILED", most=MOST_FAILED)
         moving = [
-            shown
+            await with_waiting(conn, shown)
             for state in MOVING
             if counts.get(state)
             for shown in await videos.list_for(conn, state=state, most=MOST_MOVING)

@@ -48,7 +48,7 @@ async def _found(request: Request) -> dict[str, Any]:
         )
         counts = await videos.counts(conn)
         unfinished = await videos.uploads.unfinished(conn, who.person.id)
-    shown = found[:A_PAGE]
+        shown = [await with_waiting(conn, one) for one in found[:A_PAGE]]
     return {
         "found": shown,
         "counts": {name: counts[name] for name in videos.SHOWN if counts.get(name)},
@@ -59,6 +59,11 @@ async def _found(request: Request) -> dict[str, Any]:
         "older": shown[-1].video.id if len(found) > A_PAGE else None,
         "uploads": unfinished,
     }
+
+
+async def with_waiting(conn: db.Conn, shown: videos.Shown) -> videos.Shown:
+    """The same with the reason why it waits, where it moves at all; lists come without."""
+    return await videos.show(conn, shown.video.id) if shown.moving else shown
 
 
 # ---- composer ----

@@ -170,10 +170,9 @@ def distance(at: datetime, now: datetime | None = None) -> str:
     """How far away a time is: `in 2 days`, `5 minutes ago`, `just now`."""
     seconds = (at - (now or datetime.now(UTC))).total_seconds()
     far = abs(seconds)
-    if far < 20:
+    if far < 60:
         return "just now" if seconds <= 0 else "in a moment"
     for most, unit_s, word in (
-        (90, 1, "second"),
         (90 * 60, 60, "minute"),
         (36 * 3600, 3600, "hour"),
         (60 * 86_400, 86_400, "day"),
