@@ -148,9 +148,11 @@ def clock(seconds: float | None) -> str:
 
 
 def took(seconds: float | None) -> str:
-    """How long something took: `0.4 s`, `12 s`, `3 min`, `2 h 5 min`."""
+    """How long something took: `400 ms`, `1.4 s`, `12 s`, `3 min`, `2 h 5 min`."""
     if seconds is None:
         return ""
+    if seconds < 0.95:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 100:
@@ -159,11 +161,12 @@ def took(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def moment(at: datetime, zone: str = "UTC") -> str:
+def moment(at: datetime, zone: str = "UTC", *, seconds: bool = False) -> str:
     """A time with its zone: `Tue 3 Mar 2026, 09:00 Europe/Kyiv`; the year is left out while it is this one."""
     local = at.astimezone(_zone(zone))
     year = "" if local.year == datetime.now(UTC).astimezone(_zone(zone)).year else f" {local.year}"
-    return f"{local:%a} {local.day} {local:%b}{year}, {local:%H:%M} {zone}"
+    clock_time = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
+    return f"{local:%a} {local.day} {local:%b}{year}, {clock_time} {zone}"
 
 
 def distance(at: datetime, now: datetime | None = None) -> str:
@@ -188,7 +191,13 @@ def distance(at: datetime, now: datetime | None = None) -> str:
 def browser(user_agent: str) -> str:
     """What a browser says of itself, in words a person knows: `Firefox on Windows`."""
     # The order counts: most browsers name others, too.
-    names = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+    names = (
+        ("Edg", "Edge"),
+        ("OPR", "Opera"),
+        ("Firefox", "Firefox"),
+        ("Chrom", "Chrome"),
+        ("Safari", "Safari"),
+    )
     systems = (
         ("iPhone", "iPhone"),
         ("iPad", "iPad"),

@@ -119,6 +119,7 @@ async def open_studio(
         "TEMP_DIR": str(tmp_path / "temp"),
         "PORT": str(port),
         "PUBLIC_URL": "https://studio.example",
+        "TIKTOK_REDIRECT_URI": f"http://localhost:{port}/accounts/tiktok/callback",
         "FFMPEG_PRESET": "ultrafast",
         "SIMULATORS": "on",
         "QUEUE_VIDEO_EDIT_MOST": "none",

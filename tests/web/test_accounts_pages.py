@@ -43,7 +43,7 @@ async def card(person: Person, account_id: int) -> str:
     return " ".join(answer.text.split())
 
 
-async def consent(studio: Studio, person: Person, **decided: str) -> str:
+async def consent(person: Person, **decided: object) -> str:
     """Go through the simulator's consent page as a person does; gives the address it leads back to."""
     begun = await person.browser.get("/accounts/tiktok/connect")
     assert begun.status_code == 303
@@ -52,9 +52,13 @@ async def consent(studio: Studio, person: Person, **decided: str) -> str:
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{config.get().port}") as world:
         shown = await world.get(f"{there.path}?{there.query}")
         assert shown.status_code == 200, shown.text
-        form: dict[str, object] = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', shown.text))
-        form |= {"new_name": "Maya Makes", "decision": "allow", "scopes": re.findall(r'name="scopes" value="([^"]+)"', shown.text)}
-        form |= decided
+        scopes = re.findall(r'name="grant" value="([^"]+)"', shown.text)
+        form = {
+            "creator": "new",
+            "display_name": "Maya Makes",
+            "grant": scopes,
+            "decision": "approve",
+        } | decided
         answer = await world.post(f"{there.path}?{there.query}", data=form)
         assert answer.status_code in (302, 303), answer.text
     back = urlsplit(answer.headers["location"])
@@ -92,7 +96,7 @@ async def test_a_name_that_cannot_be_used_makes_nothing(studio: Studio, name: st
 
 async def test_an_account_is_connected_through_the_consent_page(studio: Studio) -> None:
     maya = await studio.person(browser=True)
-    back = await consent(studio, maya)
+    back = await consent(maya)
     answer = await maya.browser.get(back)
     account = await account_of(maya)
     assert answer.headers["location"] == f"/accounts#account-{account.id}"
@@ -101,7 +105,7 @@ async def test_an_account_is_connected_through_the_consent_page(studio: Studio) 
 
 async def test_an_answer_works_once_and_for_its_own_session_only(studio: Studio) -> None:
     maya, noa = await studio.person(browser=True), await studio.person("Noa", browser=True)
-    back = await consent(studio, maya)
+    back = await consent(maya)
     stolen = await noa.browser.get(back)
     assert stolen.status_code == 422
     assert "was not started here" in stolen.text
@@ -114,13 +118,33 @@ async def test_an_answer_works_once_and_for_its_own_session_only(studio: Studio)
 
 async def test_a_refusal_is_shown_with_what_to_do_and_connects_nothing(studio: Studio) -> None:
     maya = await studio.person(browser=True)
-    back = await consent(studio, maya, decision="deny")
+    back = await consent(maya, decision="deny")
     answer = await maya.browser.get(back)
     assert answer.status_code >= 400
     assert "The account was not connected" in answer.text
     assert 'href="/accounts/tiktok/connect"' in answer.text
     async with db.owned_by(maya.workspace_id) as conn:
         assert await accounts.list_for(conn) == []
+
+
+async def test_a_permission_that_was_unticked_is_named_and_nothing_is_connected(studio: Studio) -> None:
+    maya = await studio.person(browser=True)
+    answer = await maya.browser.get(await consent(maya, grant=["user.info.basic"]))
+    assert answer.status_code == 422
+    assert "video.publish" in answer.text
+    assert "Leave all of them ticked." in answer.text
+    async with db.owned_by(maya.workspace_id) as conn:
+        assert await accounts.list_for(conn) == []
+
+
+async def test_connecting_again_keeps_the_account_and_its_history(studio: Studio) -> None:
+    maya = await studio.person(browser=True)
+    await maya.browser.get(await consent(maya))
+    before = await account_of(maya)
+    await change(state="needs_reconnect", reason="It was revoked.")
+    await maya.browser.get(await consent(maya, creator="1", display_name=""))
+    after = await account_of(maya)
+    assert (after.id, after.state, after.reason) == (before.id, "connected", None)
 
 
 async def test_an_unknown_platform_is_nowhere(studio: Studio) -> None:
@@ -148,7 +172,9 @@ async def test_the_card_says_what_is_wrong_and_what_to_do(studio: Studio) -> Non
     now = datetime.now(UTC)
     await change(paused_at=now)
     assert "Nothing of this account starts until it goes on." in await card(maya, account_id)
-    await change(paused_at=None, held_until=now + timedelta(hours=5), held_reason="Its daily limit is reached.")
+    await change(
+        paused_at=None, held_until=now + timedelta(hours=5), held_reason="Its daily limit is reached."
+    )
     told = await card(maya, account_id)
     assert "On hold" in told
     assert "Its daily limit is reached." in told
