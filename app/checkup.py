@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from app import config, db, jobs, live, media, migrate, queue, storage
 from app.errors import HouseError
 
-WARN_CLOCK_S, REFUSE_CLOCK_S = 2.0, 60.0
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -60,9 +58,9 @@ async def look_at_database(place: db.Place) -> list[Finding]:
         ),
         Finding(
             "clock",
-            off_s < WARN_CLOCK_S,
+            off_s < db.CLOCK_WARN_S,
             f"{off_s:.1f} s from the database's",
-            "" if off_s < WARN_CLOCK_S else "Set this machine's clock by NTP.",
+            "" if off_s < db.CLOCK_WARN_S else "Set this machine's clock by NTP.",
         ),
         Finding(
             "notices",

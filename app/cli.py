@@ -16,6 +16,7 @@ from app import checkup, config, db, log, migrate, sidecar, supervisor, users
 from app import main as main_app
 from app.errors import HouseError
 from app.web import server
+from app.web.protocol import Patience
 from tasks import procrastinate_app
 
 # A role is a set of queues with a health port of its own (contract, index of names).
@@ -106,7 +107,10 @@ def _welcome(place: db.Place) -> str:
 
 
 def _web(args: argparse.Namespace) -> int:
-    server.serve(main_app.create(), config.get().host, config.get().port)
+    settings = config.get()
+    server.serve(
+        main_app.create(), settings.bind_host, settings.port, replace(Patience(), trusted=settings.proxies)
+    )
     return 0
 
 

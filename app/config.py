@@ -13,6 +13,7 @@ import secrets
 import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -87,7 +88,10 @@ class Config(BaseModel):
     app_env: Literal["development", "test", "production"] = "development"
     backlot_home: Path = Path(".backlot")
     port: int = Field(3000, ge=1, le=65535)
-    host: str = "127.0.0.1"
+    # Where the web listens; unset: this machine only, and everywhere in production.
+    host: str | None = None
+    # Addresses or networks of proxies whose word about the caller counts, with commas between them.
+    trusted_proxies: str = "127.0.0.1,::1"
     public_url: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] | None = None
@@ -157,6 +161,13 @@ class Config(BaseModel):
     tiktok_app_type: Literal["web", "desktop"] = "web"
     tiktok_auth_base: str | None = None
     tiktok_api_base: str | None = None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        for address in filter(None, (part.strip() for part in text.split(","))):
+            ip_network(address, strict=False)
+        return text
 
     @field_validator("account_uploads_most", mode="before")
     @classmethod
@@ -229,6 +240,14 @@ class Config(BaseModel):
             self.encryption_keys_old[at:][:KEY_CHARACTERS]
             for at in range(0, len(self.encryption_keys_old), step)
         )
+
+    @property
+    def bind_host(self) -> str:
+        return self.host or ("0.0.0.0" if self.production else "127.0.0.1")  # noqa: S104  # a container's port
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return tuple(address.strip() for address in self.trusted_proxies.split(",") if address.strip())
 
     @property
     def base_url(self) -> str:

@@ -11,6 +11,7 @@ import dataclasses
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, ClassVar, LiteralString, Protocol, TypeVar
 
@@ -45,6 +46,8 @@ NETWORK = {
     "keepalives_count": 3,
 }
 GET_S = 3.0
+# How far this machine's clock may be off the database's (reliability, section 4).
+CLOCK_WARN_S, CLOCK_REFUSE_S = 2.0, 60.0
 COLUMNS = re.compile(r"\{(\w+\.)?columns\}")
 PAGE_ROLE = "backlot_page"
 HOUSE_ROLE = "backlot_house"
@@ -104,6 +107,7 @@ async def open_pools(
         if pages:
             _doors.pages = await _opened(_pool(dsn, "pages", most, pooled), wait_s)
         await check_rules()
+        await check_clock()
     except BaseException:
         await close_pools()
         raise
@@ -252,6 +256,19 @@ async def rows(conn: Conn, query: LiteralString, params: Params = None) -> list[
 async def run(conn: Conn, query: LiteralString, params: Params = None) -> int:
     """Carry out a statement; gives the number of rows it touched."""
     return (await conn.execute(query, params)).rowcount
+
+
+async def check_clock() -> None:
+    """Only the database's clock decides what is due; a process whose own is far off says so, or does not start."""
+    async with house() as conn:
+        now: datetime = await value(conn, "SELECT clock_timestamp()")
+    off_s = abs((datetime.now(UTC) - now).total_seconds())
+    if off_s > CLOCK_REFUSE_S:
+        raise Permanent(
+            f"This machine's clock is {off_s:.0f} s off the database's: set it by NTP.", code="clock"
+        )
+    if off_s > CLOCK_WARN_S:
+        log.warning("this machine's clock is off the database's", seconds=round(off_s, 1))
 
 
 async def check_rules() -> None:

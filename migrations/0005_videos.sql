@@ -106,3 +106,10 @@ CREATE TABLE uploads (
 );
 CREATE INDEX uploads_open_idx ON uploads (workspace_id, changed_at) WHERE state IN ('open', 'finishing');
 CALL protect('uploads');
+
+-- Whether a stored file is named by a row is asked once a day for each of them.
+CREATE INDEX videos_source_key_idx ON videos (source_key);
+CREATE INDEX videos_edited_key_idx ON videos (edited_key) WHERE edited_key IS NOT NULL;
+CREATE INDEX renditions_key_idx ON renditions (key);
+CREATE INDEX assets_key_idx ON assets (key);
+CREATE INDEX uploads_key_idx ON uploads (key);

@@ -48,6 +48,7 @@ CREATE INDEX targets_video_idx ON targets (workspace_id, video_id, id);
 CREATE INDEX targets_publication_idx ON targets (workspace_id, publication_id);
 CREATE INDEX targets_account_idx ON targets (workspace_id, account_id, state);
 CREATE INDEX targets_due_idx ON targets (publish_at) WHERE state = 'scheduled';
+CREATE INDEX targets_media_key_idx ON targets ((media ->> 'key')) WHERE media IS NOT NULL;
 CREATE INDEX targets_unsettled_idx ON targets (changed_at) WHERE state IN ('publishing', 'unconfirmed');
 CALL protect('targets');
 

@@ -123,6 +123,45 @@
     if (event.persisted) document.querySelectorAll("form button[disabled]").forEach((node) => { node.disabled = false; });
   });
 
+  // ---- files dropped anywhere on a page that takes them; the code that sends them is loaded when it is needed ----
+  const sends = document.querySelector('meta[name="uploads"]');
+  let loading = null, veil = null, depth = 0;
+  function load(src) {
+    return new Promise((resolve, reject) => {
+      const script = make("script");
+      script.src = src;
+      script.onload = resolve;
+      script.onerror = () => { loading = null; reject(new Error(src)); };
+      document.head.append(script);
+    });
+  }
+  const loadSending = () => (loading ??= load(sends.dataset.compose).then(() => load(sends.content)));
+  const carriesFiles = (event) => sends && [...(event.dataTransfer?.types ?? [])].includes("Files");
+  function lift() { depth = 0; veil?.remove(); veil = null; }
+  document.addEventListener("dragenter", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    loadSending().catch(() => null);
+    depth += 1;
+    if (!veil) { veil = make("div", "drop-veil", "Drop it here"); document.body.append(veil); }
+  });
+  document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --depth <= 0) lift(); });
+  document.addEventListener("drop", async (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    const dropped = [...event.dataTransfer.files];
+    lift();
+    if (!dropped.length) return;
+    try {
+      await loadSending();
+      await window.backlot.dropped(dropped);
+    } catch { say("needs", "The upload could not begin. Check your connection, then drop it again."); }
+  });
+  if (sends && document.querySelector("#composer, [data-unfinished]")) {
+    loadSending().catch(() => say("needs", "Part of this page could not be loaded. Load it again."));
+  }
+
   // ---- theme: at once, and kept by the server ----
   document.addEventListener("submit", (event) => {
     const form = event.target.closest("[data-theme-choice]");

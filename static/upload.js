@@ -242,7 +242,7 @@
 
   function chosenRow(form, file, at, most) {
     const row = make("li", "list-row");
-    const video = make("video", "preview");
+    const video = make("video", files.length === 1 ? "preview big" : "preview");
     const about = make("div", "grow stack tight");
     const facts = make("span", "muted small num", words.size(file.size));
     const warning = make("span", "");
@@ -254,6 +254,8 @@
       const seconds = Math.round(video.duration);
       facts.textContent = `${words.size(file.size)} · ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} · ${video.videoWidth} × ${video.videoHeight}`;
       file.seconds = video.duration;
+      // The first picture is often black.
+      video.currentTime = Math.min(1, video.duration / 3);
       checkLength(form);
     });
     if (file.size > most) { warning.className = "error"; warning.textContent = `Larger than the ${words.size(most)} that one file may have.`; }
@@ -338,29 +340,12 @@
     for (const sending of sendings) sending.queueUp();
   }
 
-  // ---- dropping anywhere ----
-  let veil = null, depth = 0;
-  const carriesFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  function lift() { depth = 0; veil?.remove(); veil = null; }
-  if (document.querySelector("[data-drop]")) {
-    document.addEventListener("dragenter", (event) => {
-      if (!carriesFiles(event)) return;
-      event.preventDefault();
-      depth += 1;
-      if (!veil) { veil = make("div", "drop-veil", "Drop it. It is yours to brand."); document.body.append(veil); }
-    });
-    document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
-    document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --depth <= 0) lift(); });
-    document.addEventListener("drop", async (event) => {
-      if (!carriesFiles(event)) return;
-      event.preventDefault();
-      const dropped = [...event.dataTransfer.files];
-      lift();
-      if (!dropped.length) return;
-      await openComposer();
-      choose(dropped);
-    });
+  // ---- dropped anywhere (page.js holds the files until this is loaded) ----
+  async function dropped(list) {
+    await openComposer();
+    choose(list);
   }
+  window.backlot.dropped = dropped;
 
   // On the Library and the Dashboard the composer comes to the file, as a file cannot follow to another page.
   async function openComposer() {

@@ -1,6 +1,6 @@
 """House-wide timers: the slow net under the rescue, and the broom."""
 
-from app import config, db, dedup, jobs, limits, publishing, queue, storage, videos
+from app import config, db, dedup, jobs, limits, publishing, queue, storage, users, videos
 from tasks import task
 
 
@@ -15,10 +15,13 @@ async def rescue_stalled() -> None:
 @task(jobs.SWEEP, cron="17 * * * *")
 async def sweep() -> None:
     await videos.uploads.sweep()
-    await storage.sweep()
+    await storage.sweep(alive=await videos.uploads.living())
+    await videos.sweep_orphans()
     async with db.house() as conn:
         await limits.forget(conn)
         await dedup.forget_old(conn)
+        await users.forget_sessions(conn)
+        await users.forget_failures(conn)
     while True:
         async with db.house() as conn:
             if not await queue.sweep(conn):

@@ -7,7 +7,7 @@ Front door. Web and rooms use the verbs (`defer`, `retry`, `cancel`, …) and `c
 
 from app.queue import batch, lately
 from app.queue.engine import HouseApp
-from app.queue.health import QueueHealth, Worker, health, stalled, usage, waiting_reason, workers
+from app.queue.health import QueueHealth, Worker, by_task, health, stalled, usage, waiting_reason, workers
 from app.queue.policy import HIGH, LOW, NORMAL, Job, Queue, wait_s
 from app.queue.rows import (
     LOOK,
@@ -51,6 +51,7 @@ __all__ = [
     "attempts",
     "audit",
     "batch",
+    "by_task",
     "cancel",
     "cancel_by_operator",
     "cron_every",

@@ -100,6 +100,19 @@ async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
     )
 
 
+async def by_task(conn: db.Conn) -> list[tuple[str, str, int, int]]:
+    """(queue, task, queued, running) of everything that is not over, for the metrics (S2.84)."""
+    found = await db.rows(
+        conn,
+        """
+        SELECT queue_name, task_name, count(*) FILTER (WHERE status = 'todo'), count(*) FILTER (WHERE status = 'doing')
+          FROM procrastinate_jobs
+         WHERE status IN ('todo', 'doing')
+         GROUP BY queue_name, task_name""",
+    )
+    return [(str(name), str(task), int(queued), int(running)) for name, task, queued, running in found]
+
+
 async def workers(conn: db.Conn) -> list[Worker]:
     """Every worker that has not signed off, the living first."""
     return await db.many(

@@ -1,6 +1,7 @@
 """Videos: taking them in, branding them, showing where each one stands."""
 
 from app.videos import assets, uploads, wishes
+from app.videos.orphans import sweep_orphans
 from app.videos.rows import (
     MACHINE,
     SHOWN,
@@ -42,6 +43,7 @@ __all__ = [
     "publish_to",
     "retry",
     "show",
+    "sweep_orphans",
     "timeline",
     "uploads",
     "wishes",

@@ -285,6 +285,13 @@ async def drop(
     await storage.delete(upload.key)
 
 
+async def living() -> list[str]:
+    """The handles of uploads that may still go on: the storage's sweep leaves them alone."""
+    async with db.house() as conn:
+        found = await db.rows(conn, "SELECT handle FROM uploads WHERE state IN ('open', 'finishing')")
+    return [str(row[0]) for row in found]
+
+
 async def sweep(*, most: int = 200) -> int:
     """Give up uploads that nobody has continued for two days, and forget refused ones; gives how many."""
     async with db.house() as conn:

@@ -102,7 +102,11 @@ class Card:
     def next_when(self) -> datetime | None:
         """When the next post is due, if that is still to come."""
         first = self.planned[0] if self.planned else None
-        if first is None or first.state != publishing.State.SCHEDULED or first.publish_at <= datetime.now(UTC):
+        if (
+            first is None
+            or first.state != publishing.State.SCHEDULED
+            or first.publish_at <= datetime.now(UTC)
+        ):
             return None
         return first.publish_at
 

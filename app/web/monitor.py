@@ -102,10 +102,13 @@ async def measured(request: Request) -> Response:
         if not who.person.is_operator:
             raise Refused("Only operators may see this.", code="operators_only", status=403)
     async with db.house() as conn:
-        states = await queue.health(conn, [line.name for line in jobs.QUEUES])
-    for state in states:
-        metrics.jobs_queued.labels(state.name, "").set(state.waiting + state.scheduled)
-        metrics.jobs_running.labels(state.name, "").set(state.running)
+        found = await queue.by_task(conn)
+    # What is no longer waiting or running must not stay on the gauge.
+    metrics.jobs_queued.clear()
+    metrics.jobs_running.clear()
+    for name, task, queued, running in found:
+        metrics.jobs_queued.labels(name, task).set(queued)
+        metrics.jobs_running.labels(name, task).set(running)
     return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.checkup import WARN_CLOCK_S
+from app.db import CLOCK_WARN_S
 from app.queue import QueueHealth, Worker
 
 OLDEST_WAIT_S = 600.0
@@ -66,7 +66,7 @@ def firing(seen: Seen) -> list[Alert]:
                 "/admin/workers",
             )
         )
-    if seen.off_s >= WARN_CLOCK_S:
+    if seen.off_s >= CLOCK_WARN_S:
         found.append(
             Alert(
                 "needs",
