@@ -236,7 +236,8 @@
     form.elements.file.required = !files.length;
     wrong(form, "file", "");
     const title = form.elements.title;
-    if (files.length === 1 && !title.value) title.placeholder = words.stem(files[0].name);
+    title.dataset.hint ??= title.placeholder;
+    title.placeholder = files.length === 1 ? words.stem(files[0].name) : title.dataset.hint;
     title.closest(".field").hidden = files.length > 1;
   }
 
@@ -371,6 +372,15 @@
 
   // ---- uploads that stopped: choose the same file, and they go on ----
   let continuing = null;
+  // The list tells what the server had noted down; the storage's own count may be ahead of it.
+  async function ask(row) {
+    const answer = await fetch(row.dataset.unfinished, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } }).catch(() => null);
+    if (!answer || answer.status >= 500) return;
+    if (!answer.ok) { row.remove(); tidy(); return; }
+    const here = Number(answer.headers.get("Upload-Offset"));
+    row.querySelector("progress").value = here;
+    row.querySelector("[data-here]").textContent = words.size(here);
+  }
   const picker = document.getElementById("continue-file");
   function offerContinue() {
     for (const button of document.querySelectorAll("[data-continue]")) button.hidden = false;
@@ -399,4 +409,6 @@
   document.addEventListener("htmx:after:swap", () => { offerContinue(); tidy(); });
   document.addEventListener("backlot:composer-loaded", offerContinue);
   offerContinue();
+  // A moment after a reload: the server may just be noticing that the line was cut.
+  setTimeout(() => document.querySelectorAll("[data-unfinished]").forEach(ask), 500);
 })();
