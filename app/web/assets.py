@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app import db, videos
+from app import config, db, videos
 from app.errors import Refused
 from app.web import errors, guard
 from app.web.api import multipart
@@ -35,4 +35,5 @@ async def take_in(request: Request) -> Response:
 async def _choice(request: Request, picked: str | None) -> Response:
     async with db.owned_by(guard.who_acts(request).workspace.id) as conn:
         found = await videos.assets.list_for(conn)
-    return page(request, "videos/_logos.html", logos=found, picked=picked)
+    house_logo = config.get().watermark_enabled
+    return page(request, "videos/_logos.html", logos=found, picked=picked, house_logo=house_logo)

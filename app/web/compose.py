@@ -56,21 +56,23 @@ def moment(text: str, zone: str) -> Moment:
     A time that the clock leaps over is moved on by the leap; of one that comes twice the first is taken (R10).
     """
     if zone not in available_timezones():
-        raise Refused("Choose a time zone.", code="invalid", fields={"zone": "is not known"})
+        raise Refused("Choose a time zone.", code="invalid", fields={"zone": "Choose a time zone."})
     try:
         wall = datetime.fromisoformat(text)
     except ValueError as error:
         raise Refused(
-            "Give a day and a time.", code="invalid", fields={"at": "give a day and a time"}
+            "Give a day and a time.", code="invalid", fields={"at": "Give a day and a time."}
         ) from error
     if wall.tzinfo is not None:
-        raise Refused("Give a time of day.", code="invalid", fields={"at": "give a time without an offset"})
+        raise Refused("Give a time of day.", code="invalid", fields={"at": "Give a time without an offset."})
     local = wall.replace(tzinfo=ZoneInfo(zone), fold=0)
     try:
         at = local.astimezone(UTC)
         twice = local.replace(fold=1).astimezone(UTC)
     except OverflowError as error:
-        raise Refused("Give a day and a time.", code="invalid", fields={"at": "is too far away"}) from error
+        raise Refused(
+            "Give a day and a time.", code="invalid", fields={"at": "This is too far away."}
+        ) from error
     back = at.astimezone(ZoneInfo(zone))
     if back.replace(tzinfo=None) != wall:
         return Moment(at, f"The clocks leap over {wall:%H:%M} that day, so {back:%H:%M} is used.")

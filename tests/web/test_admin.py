@@ -50,6 +50,12 @@ async def test_only_operators_get_in(studio: Studio) -> None:
     assert (await statuses([job_id]), await acts()) == (["failed"], [])
 
 
+async def test_only_operators_hear_of_the_queues(studio: Studio) -> None:
+    await operator(studio)
+    noa = await studio.person("Noa", browser=True)
+    assert (await noa.browser.get("/live?topic=queues")).status_code == 404
+
+
 async def test_every_page_answers_an_operator(studio: Studio) -> None:
     olga = await operator(studio)
     await put("failed", many=2)

@@ -7,9 +7,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from app import db, live, users
 from app.web import live as web_live
@@ -38,14 +38,14 @@ class Stream:
         self.status = 0
         self.left = asyncio.Event()
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> Message:
         if not self.left.is_set() and not hasattr(self, "asked"):
             self.asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
         await self.left.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         else:

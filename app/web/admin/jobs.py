@@ -213,7 +213,7 @@ def did(request: Request) -> str:
     if verb is None or many is None:
         return ""
     skipped, left = number(query.get("skipped", "")), query.get("left") == "1"
-    said = f"{words.plural(many, 'job')} {verb}."
+    said = f"{many:,} {'job' if many == 1 else 'jobs'} {verb}."
     if skipped:
         said += f" {skipped} could not be: they stay as they were."
     return said + (" More are left: do it again to go on." if left else "")

@@ -127,7 +127,9 @@ def _parameters(door: Door, endpoint: Endpoint, method: str) -> list[dict[str, A
         {"name": name, "in": "query", "required": False, "schema": dict(schema)}
         for name, schema in endpoint.query.items()
     ]
-    if method not in HARMLESS and door.access not in (Access.PUBLIC, Access.WORLD):
+    # Where there is nothing to tell there is no first answer to give again.
+    keeps = endpoint.gives is not None and method not in HARMLESS
+    if keeps and door.access not in (Access.PUBLIC, Access.WORLD):
         key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         text = "The same key again gives the first answer again."
         found.append(
