@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app import config, db, jobs, live, media, migrate, queue, storage
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from app import config, crypto, db, jobs, live, log, media, migrate, queue, storage
 from app.errors import HouseError
 
 
@@ -25,17 +28,74 @@ async def look() -> list[Finding]:
     """Everything, in the order in which it has to work; opens the pools itself when they are not open."""
     try:
         place = await asyncio.to_thread(db.locate)
-        await db.ensure_pools(place.dsn, pages=True)
     except HouseError as error:
+        return [Finding("database", False, error.message, "See the server's log in BACKLOT_HOME/postgres.")]
+    if away := await unreachable(place):
+        return [Finding("database", False, away, "Start that server, or correct the setting.")]
+    try:
+        await db.ensure_pools(place.dsn, pages=True)
         return [
-            Finding(
-                "database",
-                False,
-                error.message,
-                "Check DATABASE_URL, and that the server runs and lets you in.",
-            )
+            *await look_at_database(place),
+            *await look_at_keys(),
+            *await look_at_machine(),
+            *await look_at_workers(),
         ]
-    return [*await look_at_database(place), *await look_at_machine(), *await look_at_workers()]
+    except HouseError as error:
+        if lacking := await _never_migrated(place):
+            return [_migrations(lacking)]
+        return [Finding("database", False, error.message)]
+
+
+async def unreachable(place: db.Place) -> str | None:
+    """Why the database cannot be reached, in one line with its host and the setting that names it; None when it
+    can. The password is not told (S4.39).
+    """
+    for setting, dsn in _addresses(place):
+        try:
+            async with await db.connect(dsn):
+                pass
+        except psycopg.Error as error:
+            return f"{setting}: {_where(dsn)} cannot be reached: {_reason(error)}"
+    return None
+
+
+def _addresses(place: db.Place) -> list[tuple[str, str]]:
+    """Each address in use with the setting it comes from."""
+    if place.server is not None:
+        return [("BACKLOT_HOME", place.dsn)]
+    if place.direct_dsn == place.dsn:
+        return [("DATABASE_URL", place.dsn)]
+    return [("DATABASE_URL", place.dsn), ("DATABASE_DIRECT_URL", place.direct_dsn)]
+
+
+def _where(dsn: str) -> str:
+    """The server of this address: host and port, without the name and password of whoever connects."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return "what it says"
+    host = str(parts.get("host") or parts.get("hostaddr") or "the local socket")
+    return f"the database at {host}:{parts.get('port') or 5432}"
+
+
+def _reason(error: psycopg.Error) -> str:
+    """What the driver says last, in one line; where it quotes an address, its password is taken out."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return log.redact(said.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()).rstrip(".") + "."
+
+
+async def _never_migrated(place: db.Place) -> list[str]:
+    """Every migration, when none was ever applied: without the first of them the pools do not open."""
+    async with await db.connect(place.direct_dsn) as conn:
+        there = await db.value(conn, "SELECT to_regclass('schema_migrations') IS NOT NULL")
+    return [] if there else [step.name for step in migrate.steps()]
+
+
+def _migrations(lacking: list[str]) -> Finding:
+    if not lacking:
+        return Finding("migrations", True, "all applied")
+    said = f"{len(lacking)} {'is' if len(lacking) == 1 else 'are'} missing, first {lacking[0]}"
+    return Finding("migrations", False, said, "Run `backlot migrate`.")
 
 
 async def look_at_database(place: db.Place) -> list[Finding]:
@@ -50,12 +110,7 @@ async def look_at_database(place: db.Place) -> list[Finding]:
     echoes = await live.hears_itself(place.dsn, place.direct_dsn)
     return [
         Finding("database", True, f"PostgreSQL {version} answers in {round_trip_ms:.1f} ms"),
-        Finding(
-            "migrations",
-            not lacking,
-            "all applied" if not lacking else f"{len(lacking)} are missing, first {lacking[0]}",
-            "" if not lacking else "Run `backlot migrate`.",
-        ),
+        _migrations(lacking),
         Finding(
             "clock",
             off_s < db.CLOCK_WARN_S,
@@ -69,6 +124,26 @@ async def look_at_database(place: db.Place) -> list[Finding]:
             "" if echoes else "Set DATABASE_DIRECT_URL to an address that goes past the pooler.",
         ),
     ]
+
+
+async def look_at_keys() -> list[Finding]:
+    """Whether what is stored under lock still opens: one secret for each key that was ever used."""
+    async with db.house() as conn:
+        sealed = await db.rows(
+            conn,
+            """
+            SELECT DISTINCT ON (split_part(access_token_enc, '.', 2)) id, access_token_enc
+              FROM accounts
+             WHERE access_token_enc IS NOT NULL
+             ORDER BY split_part(access_token_enc, '.', 2), id""",
+        )
+    try:
+        for account_id, token in sealed:
+            crypto.unseal(token, f"accounts|{account_id}|access_token_enc")
+    except HouseError as error:
+        mend = "Set ENCRYPTION_KEY, or ENCRYPTION_KEYS_OLD, to what it was; else connect the accounts anew."
+        return [Finding("keys", False, error.message, mend)]
+    return [Finding("keys", True, "open what is stored" if sealed else "nothing is stored under lock yet")]
 
 
 async def look_at_machine() -> list[Finding]:
@@ -99,17 +174,19 @@ async def look_at_machine() -> list[Finding]:
 
 
 async def look_at_workers() -> list[Finding]:
-    """Who works, and which queue nobody serves."""
+    """Who works, whose heartbeat stays away, and which queue nobody serves."""
     async with db.house() as conn:
-        living = [worker for worker in await queue.workers(conn) if worker.lives]
+        workers = await queue.workers(conn)
         lines = await queue.health(conn, [line.name for line in jobs.QUEUES])
+    living = [worker for worker in workers if worker.lives]
     unserved = [line.name for line in lines if not line.workers]
     said = f"{len(living)} {'is' if len(living) == 1 else 'are'} alive"
-    return [
-        Finding(
-            "workers",
-            not unserved,
-            said if not unserved else f"{said}; nobody serves {', '.join(unserved)}",
-            "" if not unserved else "Start one: `backlot worker`, or the worker line of the Procfile.",
-        )
-    ]
+    if living:
+        said += f", the last heartbeat {max(worker.age_s for worker in living):.0f} s ago at most"
+    for worker in workers:
+        if not worker.lives:
+            said += f"; {worker.name} on {worker.host} is silent for {worker.age_s:.0f} s"
+    if unserved:
+        said += f"; nobody serves {', '.join(unserved)}"
+    mend = "Start one: `backlot worker`, or the worker line of the Procfile." if unserved else ""
+    return [Finding("workers", not unserved, said, mend)]

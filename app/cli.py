@@ -7,6 +7,8 @@ import asyncio
 import getpass
 import json
 import os
+import signal
+import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +16,7 @@ from dataclasses import replace
 
 from app import checkup, config, db, log, migrate, sidecar, supervisor, users
 from app import main as main_app
-from app.errors import HouseError
+from app.errors import HouseError, Permanent, Refused, Retryable
 from app.web import server
 from app.web.protocol import Patience
 from tasks import procrastinate_app
@@ -27,22 +29,33 @@ ROLES = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command; a setting or a condition that stops it is told in a line each, with exit status 2."""
+    """Run one command; what stops it is told in a line each, with exit status 2 (settings: 1, by `tasks`)."""
     args = _parser().parse_args(argv)
+    log.setup(config.get())
+    # From here on processes may be started and a server joined: SIGTERM must run what leaves them in order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        settings = config.get()
-        log.setup(settings)
         command: Callable[[argparse.Namespace], int | None] = args.run
         raise SystemExit(command(args) or 0)
-    except config.ConfigError as error:
-        _fail(error.problems)
     except HouseError as error:
-        _fail([error.message])
+        fields = error.fields if isinstance(error, Refused) else {}
+        told = [f"{name}: {said}" for name, said in fields.items() if said != error.message]
+        print("\n".join([error.message, *told]), file=sys.stderr)
+        raise SystemExit(2) from None
 
 
-def _fail(lines: list[str]) -> None:
-    print("\n".join(lines), file=sys.stderr)
-    raise SystemExit(2)
+def _place() -> db.Place:
+    """The database of the settings, which answers; Retryable says which one does not, and what names it."""
+    place = db.locate()
+    if away := asyncio.run(checkup.unreachable(place)):
+        raise Retryable(away, code="database_away")
+    return place
+
+
+def _warn_when_away() -> None:
+    """What serves waits for its database; whoever started it reads at once which one it is (S4.39)."""
+    if away := asyncio.run(checkup.unreachable(db.locate())):
+        log.warning("the database is away; waiting for it", reason=away)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,16 +83,45 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(args: argparse.Namespace) -> int:
-    place = db.locate()
+    settings = config.get()
+    _refuse_taken_port(settings)
+    place = _place()
     asyncio.run(migrate.run(place.direct_dsn))
+    commands = {"web": [sys.executable, "-m", "app", "web"]}
+    if settings.queue_enabled:
+        commands["worker"] = [
+            sys.executable,
+            "-m",
+            "procrastinate",
+            "--app=tasks.procrastinate_app",
+            "worker",
+        ]
     return supervisor.run(
-        {
-            "web": [sys.executable, "-m", "app", "web"],
-            "worker": [sys.executable, "-m", "procrastinate", "--app=tasks.procrastinate_app", "worker"],
-        },
+        commands,
         say=lambda: print(_welcome(place), flush=True),
-        ready_url=f"http://127.0.0.1:{config.get().port}/health",
+        ready_url=f"http://{_own_host(settings)}:{settings.port}/health",
     )
+
+
+def _own_host(settings: config.Config) -> str:
+    """Where this machine itself reaches the web."""
+    if settings.bind_host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        return "127.0.0.1"
+    return f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
+
+
+def _refuse_taken_port(settings: config.Config) -> None:
+    """Two houses cannot open on one port; better said than tried again for ever."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.bind_host else socket.AF_INET
+        with socket.create_server((settings.bind_host, settings.port), family=family):
+            pass
+    except OSError as error:
+        raise Permanent(
+            f"PORT: {settings.bind_host}:{settings.port} cannot be opened ({error.strerror}). "
+            "Is Backlot open already? Otherwise set PORT to another one.",
+            code="port_taken",
+        ) from error
 
 
 def _welcome(place: db.Place) -> str:
@@ -91,7 +133,10 @@ def _welcome(place: db.Place) -> str:
         if settings.storage_provider == "s3"
         else f"{settings.backlot_home}/storage"
     )
-    tiktok = "simulated (no credentials are set)" if settings.tiktok_simulated else "the real one"
+    tiktok = "simulated" if settings.tiktok_simulated else "the real one"
+    if not settings.tiktok_simulated and not settings.tiktok_client_key:
+        tiktok = "off (no credentials are set)"
+    worker = "one of its own" if settings.queue_enabled else "none (QUEUE_ENABLED=false)"
     return "\n".join(
         (
             "",
@@ -99,6 +144,7 @@ def _welcome(place: db.Place) -> str:
             "",
             f"  database   {database}",
             f"  files      {storage}",
+            f"  worker     {worker}",
             f"  TikTok     {tiktok}",
             "  Ctrl-C ends it; what waits goes on at the next start.",
             "",
@@ -108,6 +154,7 @@ def _welcome(place: db.Place) -> str:
 
 def _web(args: argparse.Namespace) -> int:
     settings = config.get()
+    _warn_when_away()
     server.serve(
         main_app.create(), settings.bind_host, settings.port, replace(Patience(), trusted=settings.proxies)
     )
@@ -117,10 +164,14 @@ def _web(args: argparse.Namespace) -> int:
 def _worker(args: argparse.Namespace) -> int:
     """The stock worker of the engine, with a health port when it is one role."""
     settings = config.get()
+    if settings.queue_enabled:
+        _warn_when_away()
     queues = list(ROLES[args.role]) if args.role else None
     port = settings.health_check_port or (config.ROLE_PORTS[args.role] if args.role else None)
     asyncio.run(_work(queues, args.role or "worker", port))
-    # A thread stuck in a call of a library must not hold the end up.
+    # A thread stuck in a call of a library must not hold the end up; so what runs at exit runs here.
+    if (own := db.locate().server) is not None:
+        own.release()
     sys.stdout.flush()
     os._exit(0)
 
@@ -141,13 +192,13 @@ async def _work(queues: list[str] | None, name: str, port: int | None) -> None:
 
 
 def _migrate(args: argparse.Namespace) -> int:
-    done = asyncio.run(migrate.run(db.locate().direct_dsn))
+    done = asyncio.run(migrate.run(_place().direct_dsn))
     print("\n".join(f"applied {name}" for name in done) or "nothing to apply")
     return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    findings = asyncio.run(checkup.look())
+    findings = asyncio.run(_looked())
     for finding in findings:
         print(f"{'ok  ' if finding.fine else 'MEND'}  {finding.what}: {finding.said}")
         if finding.mend:
@@ -155,9 +206,17 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0 if all(finding.fine for finding in findings) else 1
 
 
+async def _looked() -> list[checkup.Finding]:
+    try:
+        return await checkup.look()
+    finally:
+        await db.close_pools()
+
+
 def _user_add(args: argparse.Namespace) -> int:
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    person = asyncio.run(_with_database(lambda: _add(args, password)))
+    place = _place()
+    person = asyncio.run(_with_database(place, lambda: _add(args, password)))
     print(json.dumps({"id": person.id, "email": person.email, "operator": person.is_operator}))
     return 0
 
@@ -171,8 +230,7 @@ async def _add(args: argparse.Namespace, password: str) -> users.Person:
     return person
 
 
-async def _with_database(work: Callable[[], Awaitable[users.Person]]) -> users.Person:
-    place = await asyncio.to_thread(db.locate)
+async def _with_database(place: db.Place, work: Callable[[], Awaitable[users.Person]]) -> users.Person:
     await migrate.run(place.direct_dsn)
     await db.open_pools(place.direct_dsn, pages=False, most=2)
     try:

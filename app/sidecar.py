@@ -62,15 +62,14 @@ class Sidecar:
         return JSONResponse(told) if problem is None else JSONResponse(told | {"reason": problem}, 503)
 
     async def _problem(self) -> str | None:
-        worker = self.engine.running_worker
-        if worker is None or not worker.lease.held:
-            return "The heartbeat is not fresh."
+        # The database first: without it no heartbeat stays fresh.
         try:
             async with asyncio.timeout(ASK_S), db.house() as conn:
                 await db.value(conn, "SELECT 1")
         except (HouseError, TimeoutError):
             return "The database does not answer."
-        return None
+        worker = self.engine.running_worker
+        return None if worker is not None and worker.lease.held else "The heartbeat is not fresh."
 
     async def _metrics(self, request: Request) -> Response:
         return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)

@@ -21,10 +21,17 @@ CALM_S = 30.0
 PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """In the child, before exec: the kernel ends it when we are gone, however we went (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Gone before the kernel was told: it will never say so.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+# Past any proxy of the environment: this machine asks itself.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class _Child:
@@ -37,8 +44,9 @@ class _Child:
 
     def start(self) -> None:
         # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
+        parent = os.getpid()
         self.process = subprocess.Popen(  # noqa: S603  # our own program, a fixed list
-            self.argv, start_new_session=True, preexec_fn=_die_with_parent
+            self.argv, start_new_session=True, preexec_fn=lambda: _die_with(parent)
         )
         self.started_at = time.monotonic()
 
@@ -89,7 +97,7 @@ def run(commands: Mapping[str, Sequence[str]], *, say: Callable[[], None], ready
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1):  # noqa: S310  # our own address on loopback
+        with _DIRECT.open(url, timeout=1):
             return True
     except urllib.error.HTTPError:
         return True
