@@ -29,7 +29,9 @@ async def test_a_kill_during_a_call_costs_no_post_and_doubles_none(tmp_path: Pat
         client = Client(house.base)
         await client.sign_up()
         account_id = await client.account("maya.makes")
-        await client.ask("POST", "/sandbox/faults", json={"fault": "slow", "step": step, "seconds": 8, "times": 1})
+        await client.ask(
+            "POST", "/sandbox/faults", json={"fault": "slow", "step": step, "seconds": 8, "times": 1}
+        )
         video_id = await client.upload(clip(1.0), account_id, "A knot")
         await calls_of(client, step, video_id)
         house.kill("worker-1")

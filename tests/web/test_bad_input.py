@@ -41,7 +41,8 @@ def truncated() -> bytes:
 @lru_cache(maxsize=1)
 def sound_only() -> bytes:
     return made(
-        "-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", "-f", "mp4", "-movflags", "frag_keyframe+empty_moov", "-",
+        "-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", "-f", "mp4",
+        "-movflags", "frag_keyframe+empty_moov", "-",
     )  # fmt: skip
 
 
