@@ -126,6 +126,14 @@ def next_step(code: str | None) -> tuple[str, str] | None:
     return NEXT.get(code or "")
 
 
+def plain(reason: str | None) -> str:
+    """A reason with the platform's own code words put as people know them."""
+    said = reason or ""
+    for code, word in PRIVACY.items():
+        said = said.replace(code, f"“{word}”")
+    return said
+
+
 def size(count: float | None) -> str:
     """Bytes in decimal units, as browsers and phones show them: `1.5 MB`."""
     if count is None:
@@ -233,6 +241,7 @@ def add_to(environment: jinja2.Environment) -> None:
         "shown_state": shown_state,
         "event": event,
         "next_step": next_step,
+        "plain": plain,
         "size": size,
         "clock": clock,
         "took": took,

@@ -205,3 +205,34 @@ async def test_an_unknown_task_is_handed_back_not_failed(house: House) -> None:
     job_id = await put(1, queue.Job("from-a-newer-deploy", LINE, ("number",)))
     await house.worker.run_until_idle()
     assert (await outcomes(job_id), await status(job_id)) == (["waiting"], "waiting")
+
+
+async def test_a_queue_runs_at_most_its_number_together(house: House) -> None:
+    house.block = asyncio.Event()
+    for number in range(5):
+        await put(number)
+    worker = house.worker.worker()
+    running = asyncio.create_task(worker.run())
+
+    async def two_run() -> bool:
+        return len(house.ran) == LINE.together
+
+    await until(two_run)
+    await asyncio.sleep(0.2)
+    assert len(house.ran) == 2
+    house.block.set()
+
+    async def all_ran() -> bool:
+        return len(house.ran) == 5
+
+    await until(all_ran)
+    worker.stop()
+    await asyncio.wait_for(running, 5)
+
+
+@pytest.mark.parametrize("many", [400, pytest.param(10_000, marks=pytest.mark.storm)])
+async def test_eight_workers_take_each_job_once(house: House, many: int) -> None:
+    for number in range(many):
+        await put(number)
+    await asyncio.gather(*(house.worker.worker(wait=False, listen_notify=False).run() for _ in range(8)))
+    assert sorted(house.ran) == list(range(many))
