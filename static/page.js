@@ -102,13 +102,14 @@
       keep.focus();
     });
   }
+  const yes = (word) => (word ? `Yes, ${word[0].toLowerCase()}${word.slice(1)}` : "Yes");
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (form.dataset.confirm && !form.dataset.confirmed) {
       event.preventDefault();
       event.stopImmediatePropagation();
       const button = form.querySelector("button:not([type=button])");
-      if (!(await ask(form.dataset.confirm, button?.textContent.trim() || "Yes"))) return;
+      if (!(await ask(form.dataset.confirm, yes(button?.textContent.trim()))) return;
       form.dataset.confirmed = "yes";
       form.requestSubmit();
       delete form.dataset.confirmed;

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import House
 
@@ -151,6 +151,46 @@ def test_a_file_dropped_on_the_library_opens_the_composer_there(page: Page, hous
     expect(page.locator("dialog #chosen")).to_contain_text("my_knot.mp4")
     page.click("dialog button[type=submit]")
     expect(page.locator("#uploads")).to_contain_text("was refused")
+
+
+def test_a_list_under_the_pointer_offers_what_is_new_instead_of_moving(
+    page: Page, context: BrowserContext, house: House, videos: dict[str, Path]
+) -> None:
+    choose(page, house, videos["short"])
+    page.click("text=Upload and brand")
+    expect(page.locator("#uploads")).to_contain_text("Branded", timeout=SLOW_S)
+    page.goto(f"{house.address}/videos")
+    page.hover(".video-card")
+    other = context.new_page()
+    choose(other, house, videos["short"])
+    other.click("text=Upload and brand")
+    offer = page.locator("#library-new button")
+    expect(offer).to_have_text("1 new", timeout=SLOW_S)
+    assert page.locator(".video-card").count() == 1
+    offer.click()
+    expect(page.locator(".video-card")).to_have_count(2)
+
+
+def test_everything_works_without_script(
+    chromium: Browser, page: Page, context: BrowserContext, house: House, videos: dict[str, Path]
+) -> None:
+    connect(page, house)
+    plain = chromium.new_context(java_script_enabled=False, storage_state=context.storage_state())
+    without = plain.new_page()
+    without.goto(f"{house.address}/videos/new")
+    without.set_input_files("#file", videos["short"])
+    without.fill("#title", "By hand")
+    without.click("label:has-text('Only me')")
+    without.click("button[type=submit] >> text=Upload")
+    without.wait_for_url(re.compile(r"/videos/\d+$"))
+    expect(without.locator("h1")).to_have_text("By hand")
+    for _ in range(60):
+        without.reload()
+        if without.locator("text=Open the post").count():
+            break
+        without.wait_for_timeout(500)
+    expect(without.locator("text=Open the post")).to_be_visible()
+    plain.close()
 
 
 def test_the_theme_stays_and_the_menu_opens_by_keyboard(page: Page, house: House) -> None:
