@@ -32,6 +32,8 @@ async def look() -> list[Finding]:
         return [Finding("database", False, error.message, "See the server's log in BACKLOT_HOME/postgres.")]
     if away := await unreachable(place):
         return [Finding("database", False, away, "Start that server, or correct the setting.")]
+    if lacking := await _never_migrated(place):
+        return [_migrations(lacking)]
     try:
         await db.ensure_pools(place.dsn, pages=True)
         return [
@@ -41,8 +43,6 @@ async def look() -> list[Finding]:
             *await look_at_workers(),
         ]
     except HouseError as error:
-        if lacking := await _never_migrated(place):
-            return [_migrations(lacking)]
         return [Finding("database", False, error.message)]
 
 
@@ -52,10 +52,14 @@ async def unreachable(place: db.Place) -> str | None:
     """
     for setting, dsn in _addresses(place):
         try:
+            where = _where(dsn)
             async with await db.connect(dsn):
                 pass
+        except psycopg.ProgrammingError:
+            # What the driver says of it may quote the password.
+            return f"{setting}: this is no address that PostgreSQL understands."
         except psycopg.Error as error:
-            return f"{setting}: {_where(dsn)} cannot be reached: {_reason(error)}"
+            return f"{setting}: {where} cannot be reached: {_reason(error)}"
     return None
 
 
@@ -70,22 +74,21 @@ def _addresses(place: db.Place) -> list[tuple[str, str]]:
 
 def _where(dsn: str) -> str:
     """The server of this address: host and port, without the name and password of whoever connects."""
-    try:
-        parts = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        return "what it says"
-    host = str(parts.get("host") or parts.get("hostaddr") or "the local socket")
+    parts = conninfo_to_dict(dsn)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     return f"the database at {host}:{parts.get('port') or 5432}"
 
 
 def _reason(error: psycopg.Error) -> str:
-    """What the driver says last, in one line; where it quotes an address, its password is taken out."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return log.redact(said.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()).rstrip(".") + "."
+    """What the server or the system said, in one line without what the driver puts before it."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(" failed: ")[2]
+    return (
+        log.redact(said.removeprefix("connection is bad: ").removeprefix("FATAL:").strip()).rstrip(".") + "."
+    )
 
 
 async def _never_migrated(place: db.Place) -> list[str]:
-    """Every migration, when none was ever applied: without the first of them the pools do not open."""
+    """Every migration, when none was ever applied: before the first of them nothing else can be looked at."""
     async with await db.connect(place.direct_dsn) as conn:
         there = await db.value(conn, "SELECT to_regclass('schema_migrations') IS NOT NULL")
     return [] if there else [step.name for step in migrate.steps()]

@@ -95,6 +95,20 @@ async def give_back(conn: db.Conn, holder: str) -> None:
     await conn.execute("DELETE FROM limit_grants WHERE holder = %s AND NOT started", [holder])
 
 
+async def unstart(conn: db.Conn, holder: str, key: str) -> None:
+    """Take back the holder's latest start of this key: it turned out that it was not its turn, and nothing was done."""
+    await conn.execute(
+        """
+        DELETE FROM limit_grants
+         WHERE id = (SELECT id
+                       FROM limit_grants
+                      WHERE key = %s AND holder = %s AND started
+                      ORDER BY at DESC
+                      LIMIT 1)""",
+        [key, holder],
+    )
+
+
 async def forget(conn: db.Conn, *, older_than_s: float = 86_400, most: int = 5_000) -> int:
     """Remove grants that no window can reach any more; gives how many."""
     return await db.run(

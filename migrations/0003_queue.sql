@@ -39,6 +39,7 @@ CREATE TABLE attempts (
 );
 CREATE UNIQUE INDEX attempts_open_idx ON attempts (job_id) WHERE outcome IS NULL;
 CREATE INDEX attempts_job_idx ON attempts (job_id, run);
+CREATE INDEX attempts_task_idx ON attempts (task, run);
 CREATE INDEX attempts_ended_idx ON attempts (ended_at) WHERE outcome IS NOT NULL;
 CALL protect('attempts', 'SELECT');
 
@@ -83,6 +84,7 @@ CREATE TABLE limit_grants (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY
 );
 CREATE INDEX limit_grants_key_idx ON limit_grants (key, at);
+CREATE INDEX limit_grants_holder_idx ON limit_grants (holder);
 CREATE UNIQUE INDEX limit_grants_waiting_idx ON limit_grants (key, holder) WHERE NOT started;
 CALL serve('limit_grants');
 
@@ -162,8 +164,15 @@ BEGIN
             VALUES (_job_id, _workspace_id, _correlation_id, _at);
             RETURN _job_id;
         END IF;
-        SELECT id INTO _job_id FROM procrastinate_jobs WHERE queueing_lock = _once AND status = 'todo';
+        -- The twin is locked and brought forward: a worker cannot take it before the caller has committed, so it
+        -- is sure to see what the caller wrote.
+        UPDATE procrastinate_jobs
+           SET scheduled_at = CASE WHEN _at IS NULL OR scheduled_at IS NULL THEN NULL
+                                   ELSE least(scheduled_at, _at) END
+         WHERE queueing_lock = _once AND status = 'todo'
+        RETURNING id INTO _job_id;
         IF _job_id IS NOT NULL THEN
+            PERFORM wake_queue(_queue, _job_id);
             RETURN _job_id;
         END IF;
     END LOOP;
@@ -175,12 +184,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     _status procrastinate_job_status;
 BEGIN
-    UPDATE job_records SET cancel_reason = _reason
-     WHERE job_id = _job_id AND ended_at IS NULL AND (workspace_id = app_workspace() OR in_house());
+    PERFORM FROM job_records
+      WHERE job_id = _job_id AND ended_at IS NULL AND (workspace_id = app_workspace() OR in_house());
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    -- The engine's row first, then ours: the order in which a worker locks them, too.
     PERFORM procrastinate_cancel_job_v1(_job_id, true, false);
+    UPDATE job_records SET cancel_reason = _reason WHERE job_id = _job_id;
+    DELETE FROM limit_grants WHERE holder = 'job-' || _job_id AND NOT started;
     SELECT status INTO _status FROM procrastinate_jobs WHERE id = _job_id;
     IF _status = 'cancelled' THEN
         UPDATE procrastinate_jobs SET abort_requested = false WHERE id = _job_id;

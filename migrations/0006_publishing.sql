@@ -124,6 +124,7 @@ CREATE TABLE target_calls (
     body         text NOT NULL DEFAULT '',
     FOREIGN KEY (workspace_id, target_id) REFERENCES targets (workspace_id, id)
 );
+CREATE INDEX target_calls_at_idx ON target_calls (at);
 CREATE INDEX target_calls_target_idx ON target_calls (workspace_id, target_id, id);
 CALL protect('target_calls', 'SELECT');
 

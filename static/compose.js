@@ -47,6 +47,7 @@
   function begin(form) {
     if (form.dataset.begun) return;
     form.dataset.begun = "yes";
+    if (form.elements.file) form.elements.file.multiple = true;
     const zone = form.elements.zone, own = Intl.DateTimeFormat().resolvedOptions().timeZone;
     if (zone && own && ![...zone.options].some((option) => option.value === own)) zone.add(new Option(own, own));
     if (zone && own && zone.value === "UTC" && own !== "UTC") zone.value = own;

@@ -109,7 +109,7 @@
       event.preventDefault();
       event.stopImmediatePropagation();
       const button = form.querySelector("button:not([type=button])");
-      if (!(await ask(form.dataset.confirm, yes(button?.textContent.trim()))) return;
+      if (!(await ask(form.dataset.confirm, yes(button?.textContent.trim())))) return;
       form.dataset.confirmed = "yes";
       form.requestSubmit();
       delete form.dataset.confirmed;
@@ -132,11 +132,13 @@
       const script = make("script");
       script.src = src;
       script.onload = resolve;
-      script.onerror = () => { loading = null; reject(new Error(src)); };
+      script.onerror = () => { loading = composing = null; reject(new Error(src)); };
       document.head.append(script);
     });
   }
-  const loadSending = () => (loading ??= load(sends.dataset.compose).then(() => load(sends.content)));
+  let composing = null;
+  const loadCompose = () => (composing ??= load(sends.dataset.compose));
+  const loadSending = () => (loading ??= loadCompose().then(() => load(sends.content)));
   const carriesFiles = (event) => sends && [...(event.dataTransfer?.types ?? [])].includes("Files");
   function lift() { depth = 0; veil?.remove(); veil = null; }
   document.addEventListener("dragenter", (event) => {
@@ -159,9 +161,14 @@
       await window.backlot.dropped(dropped);
     } catch { say("needs", "The upload could not begin. Check your connection, then drop it again."); }
   });
-  if (sends && document.querySelector("#composer, [data-unfinished]")) {
-    loadSending().catch(() => say("needs", "Part of this page could not be loaded. Load it again."));
-  }
+  const notLoaded = () => say("needs", "Part of this page could not be loaded. Load it again.");
+  if (sends && document.getElementById("composer")) loadCompose().catch(notLoaded);
+  if (sends && document.querySelector("[data-unfinished]")) loadSending().catch(notLoaded);
+  // A form that is sent before this is loaded goes the plain way, with its file.
+  document.addEventListener("change", (event) => {
+    if (!sends || event.target.id !== "file" || window.backlot.chosen) return;
+    loadSending().then(() => window.backlot.chosen(event.target.files)).catch(notLoaded);
+  });
 
   // ---- theme: at once, and kept by the server ----
   document.addEventListener("submit", (event) => {

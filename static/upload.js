@@ -347,6 +347,7 @@
     choose(list);
   }
   window.backlot.dropped = dropped;
+  window.backlot.chosen = choose;
 
   // On the Library and the Dashboard the composer comes to the file, as a file cannot follow to another page.
   async function openComposer() {
@@ -384,8 +385,6 @@
   const picker = document.getElementById("continue-file");
   function offerContinue() {
     for (const button of document.querySelectorAll("[data-continue]")) button.hidden = false;
-    const input = document.getElementById("file");
-    if (input) input.multiple = true;
   }
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-continue]");

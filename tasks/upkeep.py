@@ -1,6 +1,6 @@
 """House-wide timers: the slow net under the rescue, and the broom."""
 
-from app import config, db, dedup, jobs, limits, publishing, queue, storage, users, videos
+from app import accounts, config, db, dedup, jobs, limits, publishing, queue, storage, users, videos
 from tasks import task
 
 
@@ -10,6 +10,8 @@ async def rescue_stalled() -> None:
         await queue.put_back_unowned(conn)
         await queue.forget_workers(conn)
         await publishing.ask_about_unsettled(conn)
+        await publishing.put_back_stranded(conn)
+        await videos.put_back_stranded(conn)
 
 
 @task(jobs.SWEEP, cron="17 * * * *")
@@ -20,6 +22,8 @@ async def sweep() -> None:
     async with db.house() as conn:
         await limits.forget(conn)
         await dedup.forget_old(conn)
+        await accounts.forget_states(conn)
+        await publishing.forget_calls(conn)
         await users.forget_sessions(conn)
         await users.forget_failures(conn)
     while True:

@@ -17,7 +17,7 @@ from app.accounts.rows import (
     set_success,
     usable,
 )
-from app.accounts.tokens import Access, disconnect, fresh_token, lose, renew_due
+from app.accounts.tokens import Access, disconnect, forget_states, fresh_token, lose, renew_due
 
 __all__ = [
     "CONNECTED",
@@ -30,6 +30,7 @@ __all__ = [
     "creator_of",
     "disconnect",
     "finish",
+    "forget_states",
     "fresh_token",
     "get",
     "keep_creator",

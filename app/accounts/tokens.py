@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,8 @@ from app.platforms import Kind
 # Renewal runs every ten minutes, so what ends within fifteen is renewed; a call asks for five to spare.
 LEAD = timedelta(minutes=15)
 SPARE = timedelta(minutes=5)
+# Of the nine seconds between SIGTERM and exit.
+SEE_THROUGH_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,18 @@ async def fresh_token(account_id: int, *, refused: str | None = None) -> Access:
 
 
 async def _renew(account_id: int, refused: str | None) -> Access:
+    """Renew, and see it through even when we are asked to stop: a pair that was answered and not written is
+    lost.
+    """
+    renewing = asyncio.create_task(_renew_locked(account_id, refused))
+    try:
+        return await asyncio.shield(renewing)
+    except asyncio.CancelledError:
+        await asyncio.wait({renewing}, timeout=SEE_THROUGH_S)
+        raise
+
+
+async def _renew_locked(account_id: int, refused: str | None) -> Access:
     """Renew under the row's lock. The one place that calls the world inside a transaction: whoever gets the
     lock second must find the new pair written, for the old one is dead by then.
     """
@@ -46,7 +61,7 @@ async def _renew(account_id: int, refused: str | None) -> Access:
     async with db.house() as conn:
         await conn.execute("SET LOCAL idle_in_transaction_session_timeout = '120s'")
         await conn.execute("SET LOCAL lock_timeout = '90s'")
-        await conn.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", [account_id])
+        await conn.execute("SELECT 1 FROM accounts WHERE id = %s FOR NO KEY UPDATE", [account_id])
         account, access = await _read(conn, account_id)
         if access is not None and access != refused and _lasts(account, SPARE):
             return Access(account, access)
@@ -142,3 +157,8 @@ async def disconnect(conn: db.Conn, account_id: int) -> None:
         [account_id],
     )
     await events.emit(conn, "account.disconnected", account.topic(), workspace_id=account.workspace_id)
+
+
+async def forget_states(conn: db.Conn) -> int:
+    """Remove what is left of connections that were begun more than a day ago; gives how many."""
+    return await db.run(conn, "DELETE FROM oauth_states WHERE created_at < now() - interval '1 day'")

@@ -23,7 +23,13 @@ from app.publishing.rows import (
     stop_for_video,
     supply,
 )
-from app.publishing.settle import ask_about_unsettled, settle, settle_gave_up
+from app.publishing.settle import (
+    ask_about_unsettled,
+    forget_calls,
+    put_back_stranded,
+    settle,
+    settle_gave_up,
+)
 from app.publishing.work import give_up, publish, publish_video
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "calls",
     "cancel",
     "compose",
+    "forget_calls",
     "get",
     "give_up",
     "job_of",
@@ -46,6 +53,7 @@ __all__ = [
     "on_account",
     "publish",
     "publish_video",
+    "put_back_stranded",
     "release_due",
     "resume_for_video",
     "retry",

@@ -169,6 +169,28 @@ async def asked(conn: db.Conn, attempt: Attempt, run: int) -> int:
     return int(_ours(asks))
 
 
+async def close_unsent(conn: db.Conn, target_id: int, outcome: str, reason: str) -> bool:
+    """Close the open attempt unless its permit is spent; False when it is, and only the platform knows.
+
+    Locks the attempt, so a permit that is being taken at this moment is seen. The caller holds the target.
+    """
+    spent = await db.value(
+        conn,
+        "SELECT committed_at IS NOT NULL FROM target_attempts WHERE target_id = %s AND outcome IS NULL FOR UPDATE",
+        [target_id],
+    )
+    if spent:
+        return False
+    await conn.execute(
+        """
+        UPDATE target_attempts
+           SET outcome = %s, reason = %s, ended_at = clock_timestamp()
+         WHERE target_id = %s AND outcome IS NULL AND committed_at IS NULL""",
+        [outcome, reason, target_id],
+    )
+    return True
+
+
 async def close(conn: db.Conn, attempt: Attempt, run: int, outcome: str, reason: str | None = None) -> None:
     """End the attempt; written in the transaction that moves the target."""
     closed = await db.value(

@@ -160,6 +160,14 @@ async def get(conn: db.Conn, target_id: int) -> Target:
     return await db.one(conn, Target, "SELECT {columns} FROM targets WHERE id = %s", [target_id])
 
 
+async def hold(conn: db.Conn, target_id: int, run: int | None = None) -> Target:
+    """Lock the target for this transaction and read it; Superseded when `run` is given and no longer holds it."""
+    await conn.execute("SELECT 1 FROM targets WHERE id = %s FOR UPDATE", [target_id])
+    if run is not None:
+        await states.hold(conn, MACHINE, target_id, run)
+    return await get(conn, target_id)
+
+
 async def move(conn: db.Conn, target_id: int, to: State, *, run: int | None = None, **changes: Any) -> Target:
     """Move a target as `states.move` does, and tell the pages that show its video."""
     target = await states.move(conn, MACHINE, Target, target_id, to, run=run, **changes)
@@ -298,19 +306,31 @@ async def cancel(conn: db.Conn, target_id: int) -> Target:
 
     Decided by the rows' locks, so it is never both cancelled and sent.
     """
-    target = await get(conn, target_id)
+    target = await hold(conn, target_id)
     if target.state == State.CANCELLED:
         return target
     if not target.can_cancel:
         raise WrongState(f"This post is {target.state}: it cannot be cancelled any more.", code="too_late")
-    await conn.execute("SELECT 1 FROM targets WHERE id = %s FOR UPDATE", [target_id])
     if await db.value(conn, "SELECT close_attempt_unsent(%s)", [target_id]):
         raise WrongState("The platform already has the video: it can only be deleted there.", code="too_late")
     target = await move(conn, target_id, State.CANCELLED)
-    if target.job_id is not None:
-        await queue.cancel(conn, target.job_id, "The post was cancelled.")
     await conn.execute("SELECT give_back_limits(%s)", [target_id])
+    await _cancel_job(conn, target, "The post was cancelled.")
     return target
+
+
+async def _cancel_job(conn: db.Conn, target: Target, reason: str) -> None:
+    """Cancel the job that the target waited for, unless another target of the video waits for it, too."""
+    others = await db.value(
+        conn,
+        """
+        SELECT count(*)
+          FROM targets
+         WHERE video_id = %s AND job_id = %s AND id <> %s AND state IN ('queued', 'publishing')""",
+        [target.video_id, target.job_id, target.id],
+    )
+    if target.job_id is not None and not others:
+        await queue.cancel(conn, target.job_id, reason)
 
 
 async def retry(conn: db.Conn, target_id: int) -> Target:
@@ -347,19 +367,22 @@ async def settle_by_hand(conn: db.Conn, target_id: int, *, published: bool) -> T
     )
 
 
+STOPPED = "video_stopped"
+
+
 async def stop_for_video(conn: db.Conn, video_id: int, reason: str) -> None:
     """The video itself was cancelled or failed: its planned targets do not go out."""
     for target in (await of_videos(conn, [video_id]))[video_id]:
         if target.state in (State.SCHEDULED, State.QUEUED):
-            await move(conn, target.id, State.CANCELLED, reason=reason)
-            if target.job_id is not None:
-                await queue.cancel(conn, target.job_id, reason)
+            stopped = await move(conn, target.id, State.CANCELLED, reason=reason, reason_code=STOPPED)
+            await conn.execute("SELECT give_back_limits(%s)", [target.id])
+            await _cancel_job(conn, stopped, reason)
 
 
 async def resume_for_video(conn: db.Conn, video_id: int) -> None:
-    """The video is being made after all: targets that were stopped with it are planned again."""
+    """The video is being made after all: targets that were stopped with it, and no others, are planned again."""
     for target in (await of_videos(conn, [video_id]))[video_id]:
-        if target.state in (State.CANCELLED, State.FAILED) and target.media is None:
+        if target.state == State.CANCELLED and target.reason_code == STOPPED:
             await move(conn, target.id, State.SCHEDULED)
 
 

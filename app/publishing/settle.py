@@ -19,6 +19,8 @@ POLLS_S = (5.0, 10.0, 20.0)
 POLL_FIRST_HOUR_S, POLL_LATER_S = 60.0, 1800.0
 ASK_FOR = timedelta(hours=24)
 MOST_INTERNAL = 2
+# The code of a post that was left to its owner to settle.
+LEFT = "left_to_person"
 
 
 async def settle(target_id: int) -> None:
@@ -70,18 +72,39 @@ async def _ask(target: Target, attempt: Attempt, handle: platforms.Handle, run: 
         )
     except NotYet:
         raise
-    except Permanent as error:
-        # The account needs its owner: the question stays open and is asked again once it is connected.
-        raise NotYet(
-            f"{error.message} Then the platform can be asked.", after_s=300, code=error.code
-        ) from error
     except HouseError as error:
-        raise NotYet(
-            "The platform does not answer; it is asked again.", after_s=60, code=error.code
-        ) from error
+        await _ask_later(target, attempt, error, run)
+        return
     finally:
         await calls.save()
     await _conclude(target, attempt, status, access.account, run)
+
+
+async def _ask_later(target: Target, attempt: Attempt, error: HouseError, run: int) -> None:
+    """The platform could not be asked: again soon for a day, then it is left to the person."""
+    if _since(attempt) > ASK_FOR:
+        await _leave_to_person(target, run)
+        return
+    if isinstance(error, Permanent):
+        # The account needs its owner: the question stays open until it is connected again.
+        raise NotYet(
+            f"{error.message} Then the platform can be asked.", after_s=240, code=error.code
+        ) from error
+    raise NotYet("The platform does not answer; it is asked again.", after_s=60, code=error.code) from error
+
+
+def _since(attempt: Attempt) -> timedelta:
+    return datetime.now(UTC) - (attempt.committed_at or attempt.intent_at)
+
+
+async def _leave_to_person(target: Target, run: int) -> None:
+    """A day is over: the post stays unconfirmed, says so once, and only its owner can settle it."""
+    if target.reason_code != LEFT:
+        reason = "The platform has not said within a day what became of it. Look there and tell us."
+        async with db.house() as conn:
+            await rows.move(
+                conn, target.id, State.UNCONFIRMED, run=run, progress=90, reason=reason, reason_code=LEFT
+            )
 
 
 async def _conclude(
@@ -107,6 +130,7 @@ async def _published(
     adapter = platforms.get(target.platform)
     post_id = status.post_ids[0] if status.post_ids else None
     async with db.house() as conn:
+        await rows.hold(conn, target.id, run)
         await ledger.close(conn, attempt, run, "published")
         moved = await rows.move(
             conn,
@@ -149,6 +173,7 @@ async def _failed(target: Target, attempt: Attempt, status: platforms.Status, ru
     )
     kind = platforms.get(target.platform).verdict(error.code).kind
     async with db.house() as conn:
+        await rows.hold(conn, target.id, run)
         await ledger.close(conn, attempt, run, "failed", error.message)
         earlier = await db.value(
             conn,
@@ -188,6 +213,7 @@ async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
         if left_s > 0:
             raise NotYet("The platform has not received everything yet.", after_s=min(left_s + 0.5, 15.0))
     async with db.house() as conn:
+        await rows.hold(conn, target.id, run)
         if not await ledger.return_permit(conn, attempt.id, committed_at):
             raise Superseded("Another run has taken over this post.")
         await rows.queue_again(conn, target, "The last part did not arrive; it is sent again.", run)
@@ -196,11 +222,9 @@ async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
 async def _wait(target: Target, attempt: Attempt, status: platforms.Status, run: int) -> None:
     async with db.house() as conn:
         asks = await ledger.asked(conn, attempt, run)
-    since = datetime.now(UTC) - (attempt.committed_at or attempt.intent_at)
+    since = _since(attempt)
     if since > ASK_FOR:
-        reason = "The platform has not said within a day what became of it. Look there and tell us."
-        async with db.house() as conn:
-            await rows.move(conn, target.id, State.UNCONFIRMED, run=run, progress=90, reason=reason)
+        await _leave_to_person(target, run)
         return
     reason = (
         "The platform no longer tells about this post; it is asked again."
@@ -242,26 +266,60 @@ async def _find_link(target: Target, attempt: Attempt, handle: platforms.Handle,
         raise NotYet("The platform has not named the public post yet.", after_s=_poll_s(asks, since))
 
 
-async def settle_gave_up(conn: db.Conn, targetId: int, reason: str, code: str) -> None:
+async def settle_gave_up(conn: db.Conn, job_id: int, targetId: int, reason: str, code: str) -> None:
     """Asking ended unexpectedly: the post stays unconfirmed and says so; the hourly net asks again."""
     try:
         await rows.move(conn, targetId, State.UNCONFIRMED, progress=90, reason=reason, reason_code=code)
     except (WrongState, NotFound):
-        log.info("nothing left to settle", target_id=targetId)
+        log.info("nothing left to settle", target_id=targetId, job_id=job_id)
 
 
 async def ask_about_unsettled(conn: db.Conn) -> int:
-    """The net: an unconfirmed post of the last two days without a waiting question gets one; gives how many."""
+    """The net: an unconfirmed post of the last day without a job that asks about it gets one; gives how many."""
     found = await db.rows(
         conn,
         """
-        SELECT id, workspace_id
+        SELECT targets.id, targets.workspace_id
           FROM targets
-         WHERE state = 'unconfirmed' AND changed_at BETWEEN now() - interval '2 days' AND now() - interval '5
-         min'
+          JOIN target_attempts AS attempt ON attempt.target_id = targets.id AND attempt.outcome IS NULL
+         WHERE targets.state = 'unconfirmed' AND targets.changed_at < now() - interval '5 min'
+           AND coalesce(attempt.committed_at, attempt.intent_at) > now() - interval '1 day'
            AND NOT EXISTS (SELECT FROM procrastinate_jobs
-                            WHERE queueing_lock = 'settle-' || targets.id AND status = 'todo')""",
+                            WHERE queueing_lock = 'settle-' || targets.id AND status IN ('todo', 'doing'))""",
     )
     for target_id, workspace_id in found:
         await queue.defer(conn, jobs.SETTLE_TARGET, workspace_id=workspace_id, targetId=target_id)
     return len(found)
+
+
+async def put_back_stranded(conn: db.Conn) -> int:
+    """The net: a target that says it is in line or on its way, and for which no job is, gets one; gives how many."""
+    found = await db.many(
+        conn,
+        Target,
+        """
+        SELECT {columns}
+          FROM targets
+         WHERE state IN ('queued', 'publishing') AND changed_at < now() - interval '5 min'
+           AND NOT EXISTS (SELECT FROM procrastinate_jobs AS jobs
+                            WHERE jobs.id = targets.job_id AND status IN ('todo', 'doing'))
+           FOR UPDATE SKIP LOCKED""",
+    )
+    for target in found:
+        job_id = await queue.defer(
+            conn, jobs.UPLOAD_VIDEO, workspace_id=target.workspace_id, videoId=target.video_id
+        )
+        await conn.execute("UPDATE targets SET job_id = %s WHERE id = %s", [job_id, target.id])
+        log.warning("a target without a job was put back in line", target_id=target.id, job_id=job_id)
+    return len(found)
+
+
+async def forget_calls(conn: db.Conn, *, most: int = 5_000) -> int:
+    """Remove what was said to platforms more than 30 days ago; gives how many."""
+    return await db.run(
+        conn,
+        """
+        DELETE FROM target_calls
+         WHERE id IN (SELECT id FROM target_calls WHERE at < now() - interval '30 days' ORDER BY at LIMIT %s)""",
+        [most],
+    )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from app import accounts, db, jobs, limits, live, platforms, queue, states
+from app import accounts, db, jobs, limits, live, log, platforms, queue, states
 from app.errors import (
     HouseError,
+    NotFound,
     NotYet,
     Permanent,
     Refused,
@@ -32,14 +33,47 @@ MOST_INITS = 6
 
 
 async def publish_video(video_id: int) -> None:
-    """Send this video to each target that waits for it. May run again at any point: what went out is not
-    repeated.
+    """Send this video to each target that waits for this job; what went out is not repeated.
+
+    One account's trouble decides for its own target only: the others go on, and the job waits for the
+    earliest of those that have to wait.
     """
+    job_id = queue.current().job_id
     async with db.house() as conn:
-        targets = (await rows.of_videos(conn, [video_id]))[video_id]
+        targets = [
+            target
+            for target in (await rows.of_videos(conn, [video_id]))[video_id]
+            if target.job_id == job_id and target.state in (State.QUEUED, State.PUBLISHING)
+        ]
+    waits: list[NotYet | Retryable] = []
+    failures: list[HouseError] = []
     for target in targets:
-        if target.state in (State.QUEUED, State.PUBLISHING):
+        try:
             await publish(target.id)
+        except (NotYet, Retryable) as error:
+            waits.append(error)
+        except (Permanent, Refused) as error:
+            failures.append(error)
+            if len(targets) > 1:
+                await _fail_alone(target.id, error)
+        except (Superseded, WrongState, NotFound) as error:
+            log.info("this target is no longer ours", target_id=target.id, reason=error.message)
+    if waits:
+        raise min(waits, key=_due)
+    if failures:
+        raise failures[0]
+
+
+def _due(error: NotYet | Retryable) -> datetime:
+    """When a waiting target wants to go on."""
+    if isinstance(error, NotYet) and error.until is not None:
+        return error.until
+    return datetime.now(UTC) + timedelta(seconds=error.after_s or 0)
+
+
+async def _fail_alone(target_id: int, error: HouseError) -> None:
+    async with db.house() as conn:
+        await fail(conn, target_id, error.message, error.code)
 
 
 async def publish(target_id: int) -> None:
@@ -83,12 +117,13 @@ async def _claim(target_id: int, run: int) -> tuple[Target, Attempt, platforms.H
         target = await rows.get(conn, target_id)
         if target.state not in (State.QUEUED, State.PUBLISHING):
             return None
-        account = await accounts.get(conn, target.account_id)
-        _check_account(account)
-        if await ledger.open_attempt(conn, target_id) is None:
+        attempt = await ledger.open_attempt(conn, target_id)
+        # What may be out already is asked about at once, whatever its account may do now.
+        if attempt is None or attempt.committed_at is None:
+            _check_account(await accounts.get(conn, target.account_id))
+        wait = None
+        if attempt is None:
             wait = await limits.take(conn, f"target-{target_id}", rows.account_limits(target))
-        else:
-            wait = None
         if wait is None:
             target = await rows.move(
                 conn,
@@ -291,26 +326,37 @@ def _told(target: Target, bytes_total: int, run: int) -> Callable[[int], Awaitab
     return tell
 
 
-async def give_up(conn: db.Conn, videoId: int, reason: str, code: str) -> None:
-    """No try is left for this video's targets: fail what was not sent, ask about what may have been."""
+async def give_up(conn: db.Conn, job_id: int, videoId: int, reason: str, code: str) -> None:
+    """No try is left for the targets that wait for this job: fail what was not sent, ask about what may have
+    been.
+
+    A target that waits for another job by now (it was cancelled and retried) is left to that one.
+    """
     for target in (await rows.of_videos(conn, [videoId]))[videoId]:
-        if target.state not in (State.QUEUED, State.PUBLISHING):
-            continue
-        attempt = await ledger.open_attempt(conn, target.id)
-        if attempt is not None and attempt.committed_at is not None:
-            job_id = await queue.defer(
-                conn, jobs.SETTLE_TARGET, workspace_id=target.workspace_id, targetId=target.id
-            )
-            await rows.move(conn, target.id, State.UNCONFIRMED, progress=90, reason=reason, job_id=job_id)
-            continue
-        cancelled = code == "cancelled"
-        if attempt is not None:
-            await ledger.close(conn, attempt, attempt.run, "cancelled" if cancelled else "abandoned", reason)
-        await rows.move(
-            conn,
-            target.id,
-            State.CANCELLED if cancelled else State.FAILED,
-            reason=reason,
-            reason_code=code,
-            verdict=str(platforms.get(target.platform).verdict(code).kind),
+        if target.job_id == job_id and target.state in (State.QUEUED, State.PUBLISHING):
+            await fail(conn, target.id, reason, code)
+
+
+async def fail(conn: db.Conn, target_id: int, reason: str, code: str, *, run: int | None = None) -> None:
+    """End a target that has not gone out, or hand it to `settle` when its permit is spent: decided under its
+    lock.
+    """
+    target = await rows.hold(conn, target_id, run)
+    if target.state not in (State.QUEUED, State.PUBLISHING):
+        return
+    cancelled = code == "cancelled"
+    if not await ledger.close_unsent(conn, target_id, "cancelled" if cancelled else "abandoned", reason):
+        job_id = await queue.defer(
+            conn, jobs.SETTLE_TARGET, workspace_id=target.workspace_id, targetId=target_id
         )
+        await rows.move(conn, target_id, State.UNCONFIRMED, progress=90, reason=reason, job_id=job_id)
+        return
+    await limits.give_back(conn, f"target-{target_id}")
+    await rows.move(
+        conn,
+        target_id,
+        State.CANCELLED if cancelled else State.FAILED,
+        reason=reason,
+        reason_code=code,
+        verdict=str(platforms.get(target.platform).verdict(code).kind),
+    )

@@ -1,4 +1,5 @@
-"""The same act over many jobs, and how many there are: in batches, so that no transaction grows with the history.
+"""The same act over many jobs, and how many there are: in batches, so that no transaction grows with the
+history.
 
 A batch goes on where the one before it ended, by job id downwards, so what comes in meanwhile is left alone.
 """

@@ -52,8 +52,8 @@ class HouseApp(procrastinate.App):
     def bind(
         self, job: policy.Job, *, gave_up: outcome.GaveUp | None = None, cron: str | None = None
     ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
-        """Decorator: this function does `job`; `gave_up(conn, **args, reason=, code=)` runs when no try is
-        left.
+        """Decorator: this function does `job`; `gave_up(conn, job_id=, **args, reason=, code=)` runs when no
+        try is left.
         """
 
         def keep(step: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -105,7 +105,8 @@ async def by_task(conn: db.Conn) -> list[tuple[str, str, int, int]]:
     found = await db.rows(
         conn,
         """
-        SELECT queue_name, task_name, count(*) FILTER (WHERE status = 'todo'), count(*) FILTER (WHERE status = 'doing')
+        SELECT queue_name, task_name, count(*) FILTER (WHERE status = 'todo'), count(*) FILTER (WHERE status =
+        'doing')
           FROM procrastinate_jobs
          WHERE status IN ('todo', 'doing')
          GROUP BY queue_name, task_name""",

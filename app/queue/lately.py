@@ -1,4 +1,6 @@
-"""What happened lately, for operators: failures of the last hour, pace of the last hour, last runs, the audit."""
+"""What happened lately, for operators: failures of the last hour, pace of the last hour, last runs, the
+audit.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from app.queue.running import Lease
 
@@ -30,11 +31,21 @@ def _read(path: str) -> str:
         return ""
 
 
-def _started(pid: int) -> str:
-    """The start time of a process as the kernel counts it; empty when it is gone or a zombie."""
+def _started(pid: int) -> str | None:
+    """The start time of a process as the kernel counts it; empty when it is gone or a zombie, None when
+    unknown.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
     stat = _read(f"/proc/{pid}/stat")
     fields = stat[stat.rfind(")") + 1 :].split()
-    return "" if len(fields) < 20 or fields[0] in "ZX" else fields[19]
+    if len(fields) < 20:
+        return None
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def _machine() -> str:
@@ -56,7 +67,10 @@ def surely_dead(process: str) -> bool:
     """True only when the process was on this very machine and is certainly gone. False says nothing."""
     machine, _, rest = process.rpartition("/")
     machine, _, pid = machine.rpartition("/")
-    return bool(machine) and machine == _machine() and pid.isdigit() and _started(int(pid)) != rest
+    if not machine or machine != _machine() or not pid.isdigit():
+        return False
+    started = _started(int(pid))
+    return started is not None and started != rest
 
 
 class Watchdog(threading.Thread):
@@ -90,7 +104,10 @@ class Watchdog(threading.Thread):
 
     def _database_answers(self) -> bool:
         try:
-            with psycopg.connect(self.dsn, connect_timeout=2, autocommit=True) as conn:
+            dsn = make_conninfo(
+                self.dsn, connect_timeout=2, tcp_user_timeout=10_000, options="-c statement_timeout=3s"
+            )
+            with psycopg.connect(dsn, autocommit=True) as conn:
                 conn.execute("SELECT 1")
                 return True
         except (psycopg.Error, OSError):

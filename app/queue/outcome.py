@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from app import db, live, log
+from app import db, limits, live, log
 from app.errors import Superseded
 from app.queue import policy, rows
 
@@ -69,10 +69,14 @@ async def save(
         await _end(conn, job, "aborted")
         return
     if decision.gives_up and gave_up is not None:
-        await gave_up(conn, **_own(job.args), reason=decision.reason or "", code=decision.code or "")
+        await gave_up(
+            conn, job_id=job.job_id, **_own(job.args), reason=decision.reason or "", code=decision.code or ""
+        )
     if decision.outcome in ENDINGS:
         await _end(conn, job, ENDINGS[decision.outcome])
     else:
+        if decision.outcome == "waiting":
+            await limits.unstart(conn, f"job-{job.job_id}", f"queue-{job.queue}")
         await _again(conn, job, decision)
     if job.queue not in QUIET_QUEUES:
         await _tell(conn, job, decision)
@@ -100,6 +104,7 @@ async def _end(conn: db.Conn, job: Taken, status: str) -> None:
          WHERE job_id = %s""",
         [job.job_id],
     )
+    await limits.give_back(conn, f"job-{job.job_id}")
 
 
 async def _again(conn: db.Conn, job: Taken, decision: policy.Decision) -> None:
@@ -118,9 +123,13 @@ async def _again(conn: db.Conn, job: Taken, decision: policy.Decision) -> None:
         log.info("a twin waits already; this job ends", job_id=job.job_id)
         await _end(conn, job, "aborted")
         return
+    # A run that ended by itself clears the job of the suspicion that it kills its worker.
     await conn.execute(
-        "UPDATE job_records SET waiting_for = %s, waiting_until = %s WHERE job_id = %s",
-        [decision.reason, decision.again_at, job.job_id],
+        """
+        UPDATE job_records
+           SET waiting_for = %s, waiting_until = %s, rescues = CASE WHEN %s THEN 0 ELSE rescues END
+         WHERE job_id = %s""",
+        [decision.reason, decision.again_at, decision.outcome in ("waiting", "failed"), job.job_id],
     )
     if decision.outcome == "handed_back":
         await conn.execute("SELECT wake_queue(%s, %s)", [job.queue, job.job_id])
@@ -149,7 +158,9 @@ async def wait_for_turn(conn: db.Conn, job: Taken, decision: policy.Decision) ->
 async def end_lost(conn: db.Conn, job: Taken, decision: policy.Decision, gave_up: GaveUp | None) -> None:
     """Give up a job whose run was already marked lost by its rescuer."""
     if gave_up is not None:
-        await gave_up(conn, **_own(job.args), reason=decision.reason or "", code=decision.code or "")
+        await gave_up(
+            conn, job_id=job.job_id, **_own(job.args), reason=decision.reason or "", code=decision.code or ""
+        )
     await _end(conn, job, ENDINGS[decision.outcome])
     await _tell(conn, job, decision)
 

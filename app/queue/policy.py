@@ -34,6 +34,7 @@ JITTER = 0.1
 UNKNOWN_FOR_S = 600.0
 UNKNOWN_AGAIN_S = 15.0
 DATABASE_AWAY = "database_away"
+OWN_STORE = (DATABASE_AWAY, "database_busy", "conflict")
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ def decide(
         return replace(
             decision, outcome="waiting", again_at=error.until or now + timedelta(seconds=error.after_s or 5)
         )
-    if isinstance(error, Retryable) and error.code == DATABASE_AWAY:
-        # Our own store was away: nobody's fault and no try, and the work goes on when it is back.
-        return replace(decision, outcome="handed_back", again_at=now + timedelta(seconds=1))
+    if isinstance(error, Retryable) and error.code in OWN_STORE:
+        # Our own store was away or busy: nobody's fault and no try, and the work goes on when it is back.
+        return replace(decision, outcome="handed_back", again_at=now + timedelta(seconds=error.after_s or 1))
     if isinstance(error, Unsure):
         return replace(decision, outcome="unsure")
     if isinstance(error, Refused | WrongState | Permanent) or tries >= queue.tries:

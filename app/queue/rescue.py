@@ -78,8 +78,13 @@ class Rescuer:
         trusted = min(time.monotonic() - self.trusted_at, float(server_s)) >= GRACE_S
         saved = 0
         for orphan in found:
-            if self._lost(orphan, trusted):
+            if not self._lost(orphan, trusted):
+                continue
+            try:
                 saved += await self._rescue(orphan)
+            except Exception as error:
+                # One room's hook that fails must not keep the others' jobs waiting.
+                log.error("job not rescued", job_id=orphan.job_id, run=orphan.run, exc_info=error)
         return saved
 
     def _lost(self, orphan: Orphan, trusted: bool) -> bool:

@@ -283,8 +283,8 @@ async def cancel(conn: db.Conn, job_id: int, reason: str) -> bool:
 async def stop(conn: db.Conn, job_id: int, reason: str) -> bool:
     """Cancel so that the job's room hears of it; False when the job is over. For the house only.
 
-    A waiting job becomes the next one to be taken: its worker sees the reason, runs nothing, and lets the room
-    give up. Until then it is `cancelling`. One that runs is asked to stop. Twice is once.
+    A waiting job becomes the next one to be taken: its worker sees the reason, runs nothing, and lets the
+    room give up. Until then it is `cancelling`. One that runs is asked to stop. Twice is once.
     """
     found = await db.rows(
         conn,

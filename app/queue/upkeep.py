@@ -12,7 +12,9 @@ BATCH = 5_000
 
 
 def cron_every(seconds: int) -> str:
-    """The engine's timer line for a check every so many seconds (30 to 3600): whole minutes, else with seconds."""
+    """The engine's timer line for a check every so many seconds (30 to 3600): whole minutes, else with
+    seconds.
+    """
     if seconds >= 3600:
         return "0 * * * *"
     return f"*/{seconds // 60} * * * *" if seconds % 60 == 0 else f"* * * * * */{seconds}"

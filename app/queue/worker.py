@@ -211,7 +211,9 @@ class HouseWorker(engine.Worker):
                 wait_s = min(wait_s * 2, 5.0)
 
     def _trouble(self, step: str, error: Exception) -> None:
-        """Say it, but at most once in ten seconds: an outage of ten minutes is sixty lines, not thousands (S1.58)."""
+        """Say it, but at most once in ten seconds: an outage of ten minutes is sixty lines, not thousands
+        (S1.58).
+        """
         self.rescuer.distrust()
         if time.monotonic() < self._quiet_until:
             return

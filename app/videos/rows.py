@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from app import config, db, events, jobs, media, platforms, publishing, queue, states, storage
+from app import config, db, events, jobs, log, media, platforms, publishing, queue, states, storage
 from app.errors import Refused, WrongState
 
 
@@ -402,13 +402,46 @@ async def retry(conn: db.Conn, video_id: int) -> Shown:
         raise WrongState(f"This video is {shown.state}: there is nothing to retry.", code="not_over")
     if shown.video.state == State.EDITED:
         assert shown.target is not None
-        await publishing.retry(conn, shown.target.id)
-        return await show(conn, video_id)
+        return await retry_target(conn, video_id, shown.target.id)
     video = await states.move(conn, MACHINE, Video, video_id, State.EDITING_QUEUED, progress=0)
     await publishing.resume_for_video(conn, video_id)
     if not await queue.retry_ended(conn, video.job_id):
         await _queue_edit(conn, video)
     return await show(conn, video_id)
+
+
+async def retry_target(conn: db.Conn, video_id: int, target_id: int) -> Shown:
+    """Let one post of this video go on; one that was cancelled before the edit ended gets the edited file now."""
+    video = await hold(conn, video_id)
+    await publishing.retry(conn, target_id)
+    if video.state == State.EDITED:
+        await publishing.supply(conn, video_id, media_of(video))
+    return await show(conn, video_id)
+
+
+async def hold(conn: db.Conn, video_id: int) -> Video:
+    """Lock the video for this transaction, so that its edit does not end beside what is being planned, and read it."""
+    await conn.execute("SELECT 1 FROM videos WHERE id = %s FOR NO KEY UPDATE", [video_id])
+    return await get(conn, video_id)
+
+
+async def put_back_stranded(conn: db.Conn) -> int:
+    """The net: a video that says it is being edited, and for which no job is, gets one; gives how many."""
+    found = await db.many(
+        conn,
+        Video,
+        """
+        SELECT {columns}
+          FROM videos
+         WHERE state IN ('EDITING_QUEUED', 'EDITING') AND changed_at < now() - interval '5 min'
+           AND NOT EXISTS (SELECT FROM procrastinate_jobs AS jobs
+                            WHERE jobs.id = videos.job_id AND status IN ('todo', 'doing'))
+           FOR UPDATE SKIP LOCKED""",
+    )
+    for video in found:
+        await _queue_edit(conn, video)
+        log.warning("a video without a job was put back in line", video_id=video.id)
+    return len(found)
 
 
 async def edit_again(conn: db.Conn, video_id: int, design: media.Design) -> Shown:
@@ -434,7 +467,7 @@ async def publish_to(
     zone: str = "UTC",
 ) -> Shown:
     """Plan a further post of this video; one that is edited already goes out when due."""
-    video = await get(conn, video_id)
+    video = await hold(conn, video_id)
     if video.state in (State.FAILED, State.CANCELLED):
         raise WrongState("This video was not made: retry it first.", code="not_ready")
     await publishing.compose(

@@ -271,16 +271,18 @@ async def drop(
     video.
     """
     async with db.owned_by(workspace_id) as conn:
+        # The same lock as `finish` takes: what became a video meanwhile is seen, and stays.
+        await conn.execute("SELECT 1 FROM uploads WHERE id = %s FOR UPDATE", [upload_id])
         upload = await db.maybe(conn, Upload, _ONE, [upload_id])
-        if upload is None or upload.video_id is not None:
+        if upload is None or upload.video_id is not None or upload.state == "done":
             return
-        await conn.execute(
-            "DELETE FROM uploads WHERE id = %s AND video_id IS NULL AND %s = 'dropped'", [upload_id, state]
-        )
-        await conn.execute(
-            "UPDATE uploads SET state = %s, reason = %s, changed_at = now() WHERE id = %s",
-            [state, reason, upload_id],
-        )
+        if state == "dropped":
+            await conn.execute("DELETE FROM uploads WHERE id = %s", [upload_id])
+        else:
+            await conn.execute(
+                "UPDATE uploads SET state = %s, reason = %s, changed_at = now() WHERE id = %s",
+                [state, reason, upload_id],
+            )
     await storage.abort(upload.handle)
     await storage.delete(upload.key)
 

@@ -240,18 +240,24 @@ async def _back_in_line(video_id: int, run: int, error: BaseException) -> None:
     reason = error.message if isinstance(error, HouseError) else None
     with contextlib.suppress(HouseError):
         async with db.house() as conn:
-            await states.move(
-                conn, MACHINE, Video, video_id, State.EDITING_QUEUED, run=run, progress=0, reason=reason
-            )
+            await states.hold(conn, MACHINE, video_id, run)
+            if (await rows.get(conn, video_id)).state == State.EDITING:
+                await states.move(
+                    conn, MACHINE, Video, video_id, State.EDITING_QUEUED, run=run, progress=0, reason=reason
+                )
 
 
-async def give_up(conn: db.Conn, videoId: int, reason: str, code: str) -> None:
-    """No try is left: the video says why, and what was planned with it does not go out."""
+async def give_up(conn: db.Conn, job_id: int, videoId: int, reason: str, code: str) -> None:
+    """No try is left: the video says why, and what was planned with it does not go out.
+
+    Only for the job that the video waits for: one that was cancelled before a retry put another says nothing
+    any more.
+    """
     try:
         video = await rows.get(conn, videoId)
     except NotFound:
         return
-    if video.state not in (State.EDITING_QUEUED, State.EDITING):
+    if video.state not in (State.EDITING_QUEUED, State.EDITING) or video.job_id != job_id:
         log.info("nothing left to give up", video_id=videoId, state=video.state)
         return
     to = State.CANCELLED if code == "cancelled" else State.FAILED

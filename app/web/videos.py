@@ -226,7 +226,10 @@ async def target_cancel(request: Request) -> Response:
 
 
 async def target_retry(request: Request) -> Response:
-    return await _act_on_target(request, publishing.retry)
+    async def again(conn: db.Conn, target_id: int) -> videos.Shown:
+        return await videos.retry_target(conn, request.path_params["video_id"], target_id)
+
+    return await _act_on_target(request, again)
 
 
 async def target_settle(request: Request) -> Response:

@@ -15,7 +15,7 @@ POISON = queue.Job("poison", LINE, ("name",))
 procrastinate_app = queue.HouseApp()
 
 
-async def gave_up(conn: db.Conn, name: str, reason: str, code: str, seconds: float = 0) -> None:
+async def gave_up(conn: db.Conn, job_id: int, name: str, reason: str, code: str, seconds: float = 0) -> None:
     await conn.execute("INSERT INTO marks (name, what) VALUES (%s, %s)", [name, f"gave up: {code}"])
 
 

@@ -40,7 +40,7 @@ class House:
         if self.errors:
             raise self.errors.pop(0)
 
-    async def _gave_up(self, conn: db.Conn, number: int, reason: str, code: str) -> None:
+    async def _gave_up(self, conn: db.Conn, job_id: int, number: int, reason: str, code: str) -> None:
         self.gave_up.append((number, code))
 
 

@@ -53,7 +53,7 @@ async def retry(conn: db.Conn, job: JobRow) -> None:
         return
     for target in shown.targets:
         if target.job_id == job.id and target.can_retry:
-            await publishing.retry(conn, target.id)
+            await videos.retry_target(conn, shown.video.id, target.id)
 
 
 async def _video_id(conn: db.Conn, job: JobRow) -> int | None:
