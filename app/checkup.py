@@ -7,10 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-
-from app import config, crypto, db, jobs, live, log, media, migrate, queue, storage
+from app import config, crypto, db, jobs, live, media, migrate, queue, storage
 from app.errors import HouseError
 
 
@@ -47,43 +44,9 @@ async def look() -> list[Finding]:
 
 
 async def unreachable(place: db.Place) -> str | None:
-    """Why the database cannot be reached, in one line with its host and the setting that names it; None when it
-    can. The password is not told (S4.39).
-    """
-    for setting, dsn in _addresses(place):
-        try:
-            where = _where(dsn)
-            async with await db.connect(dsn):
-                pass
-        except psycopg.ProgrammingError:
-            # What the driver says of it may quote the password.
-            return f"{setting}: this is no address that PostgreSQL understands."
-        except psycopg.Error as error:
-            return f"{setting}: {where} cannot be reached: {_reason(error)}"
-    return None
-
-
-def _addresses(place: db.Place) -> list[tuple[str, str]]:
-    """Each address in use with the setting it comes from."""
-    if place.server is not None:
-        return [("BACKLOT_HOME", place.dsn)]
-    if place.direct_dsn == place.dsn:
-        return [("DATABASE_URL", place.dsn)]
-    return [("DATABASE_URL", place.dsn), ("DATABASE_DIRECT_URL", place.direct_dsn)]
-
-
-def _where(dsn: str) -> str:
-    """The server of this address: host and port, without the name and password of whoever connects."""
-    parts = conninfo_to_dict(dsn)
-    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
-    return f"the database at {host}:{parts.get('port') or 5432}"
-
-
-def _reason(error: psycopg.Error) -> str:
-    """What the server or the system said, in one line without what the driver puts before it."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(" failed: ")[2]
-    return (
-        log.redact(said.removeprefix("connection is bad: ").removeprefix("FATAL:").strip()).rstrip(".") + "."
+    """Why one of the addresses in use cannot be reached, in one line; None when all can."""
+    return await db.unreachable(place.dsn) or (
+        await db.unreachable(place.direct_dsn) if place.direct_dsn != place.dsn else None
     )
 
 

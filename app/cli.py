@@ -52,12 +52,6 @@ def _place() -> db.Place:
     return place
 
 
-def _warn_when_away() -> None:
-    """What serves waits for its database; whoever started it reads at once which one it is (S4.39)."""
-    if away := asyncio.run(checkup.unreachable(db.locate())):
-        log.warning("the database is away; waiting for it", reason=away)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="backlot", description="A creator studio on one PostgreSQL and a bucket."
@@ -154,7 +148,6 @@ def _welcome(place: db.Place) -> str:
 
 def _web(args: argparse.Namespace) -> int:
     settings = config.get()
-    _warn_when_away()
     server.serve(
         main_app.create(), settings.bind_host, settings.port, replace(Patience(), trusted=settings.proxies)
     )
@@ -164,8 +157,6 @@ def _web(args: argparse.Namespace) -> int:
 def _worker(args: argparse.Namespace) -> int:
     """The stock worker of the engine, with a health port when it is one role."""
     settings = config.get()
-    if settings.queue_enabled:
-        _warn_when_away()
     queues = list(ROLES[args.role]) if args.role else None
     port = settings.health_check_port or (config.ROLE_PORTS[args.role] if args.role else None)
     asyncio.run(_work(queues, args.role or "worker", port))

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, LiteralString, Protocol, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -144,8 +144,37 @@ async def _opened(pool: AsyncConnectionPool[Conn], wait_s: float) -> AsyncConnec
         await pool.open(wait=True, timeout=wait_s)
     except (PoolTimeout, psycopg.Error) as error:
         await pool.close()
-        raise Retryable("The database does not answer.", code="database_away") from error
+        reason = await unreachable(str(pool.conninfo)) or "The database does not answer."
+        raise Retryable(reason, code="database_away") from error
     return pool
+
+
+async def unreachable(dsn: str) -> str | None:
+    """Why this database cannot be reached, in one line with its host and the setting that names it; None when it
+    can. The password is not told (S4.39).
+    """
+    settings = config.get()
+    names = ("DATABASE_URL", "DATABASE_DIRECT_URL")
+    setting = next((name for name in names if getattr(settings, name.lower()) == dsn), "BACKLOT_HOME")
+    try:
+        parts = conninfo_to_dict(dsn)
+        async with await connect(dsn):
+            return None
+    except psycopg.ProgrammingError:
+        # What the driver says of it may quote the password.
+        return f"{setting}: this is no address that PostgreSQL understands."
+    except psycopg.Error as error:
+        host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+        where = f"the database at {host}:{parts.get('port') or 5432}"
+        return f"{setting}: {where} cannot be reached: {_reason(error)}"
+
+
+def _reason(error: psycopg.Error) -> str:
+    """What the server or the system said, in one line without what the driver puts before it."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(" failed: ")[2]
+    return (
+        log.redact(said.removeprefix("connection is bad: ").removeprefix("FATAL:").strip()).rstrip(".") + "."
+    )
 
 
 async def close_pools() -> None:

@@ -166,9 +166,10 @@ def test_doctor_names_the_database_that_is_away_and_no_password(home: Path) -> N
 def test_web_and_worker_wait_for_a_database_and_say_which_one(home: Path) -> None:
     place = Place(home, DATABASE_URL=AWAY, PORT=str(free_port()), HEALTH_CHECK_PORT=str(free_port()))
     try:
-        waiting = [place.start([*BACKLOT, *words]) for words in (("web",), ("worker", "video-processor"))]
-        until(lambda: all(GONE_AT in one.said() for one in waiting))
-        assert [one.process.poll() for one in waiting] == [None, None]
+        commands = ([*BACKLOT, "web"], [*BACKLOT, "worker", "video-processor"], PLAIN_WORKER)
+        waiting = [place.start(argv) for argv in commands]
+        until(lambda: all(GONE_AT in one.said() for one in waiting), within_s=30)
+        assert [one.process.poll() for one in waiting] == [None, None, None]
         assert SECRET not in "".join(one.said() for one in waiting)
     finally:
         place.end()

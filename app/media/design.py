@@ -20,7 +20,9 @@ MOST_URL_LETTERS = 2000
 
 @dataclass(frozen=True)
 class Watermark:
-    """A logo. `scale` is its width as a part of the picture's; `url` None means the house's own file."""
+    """A logo. `scale` is its width as a part of the picture's; `url` is an address or a kept logo (`asset:7`), None
+    means the house's own file.
+    """
 
     url: str | None
     position: str = "bottomright"
@@ -189,11 +191,15 @@ class _Part:
             return None
         try:
             parts = urlsplit(url) if isinstance(url, str) and len(url) <= MOST_URL_LETTERS else None
-            good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+            kept = parts is not None and parts.scheme == "asset" and parts.path.isdigit()
+            web = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+            good = kept or web
         except ValueError:
             good = False
         if not good:
-            self._wrong(key, "must be an address that starts with http:// or https://")
+            self._wrong(
+                key, "must be one of your logos (asset:7) or an address that starts with http:// or https://"
+            )
             return None
         return str(url)
 

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from app import log
 from app.errors import HouseError, NotYet, Refused, Retryable
 from app.web import pages
-from app.web.access import HARMLESS, SPEAKS_JSON
+from app.web.access import HARMLESS, SPEAKS_JSON, Door
 
 # Told when a failure knows no better time.
 AGAIN_S = 5
@@ -54,6 +54,8 @@ async def answer(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_LEFT)
     told = problem(error)
+    if told.status == 405 and (methods := _methods_of(request)):
+        told.headers["Allow"] = ", ".join(sorted(methods))
     if told.status >= 500 and not isinstance(error, (Retryable, NotYet)):
         log.error("request failed", exc_info=error, code=told.code, status=told.status)
     elif told.status >= 500:
@@ -77,6 +79,13 @@ def problem(error: Exception) -> Problem:
         code, message = SENTENCES.get(error.status_code, ("error", "This cannot be done."))
         return Problem(error.status_code, code, message, {}, dict(error.headers or {}))
     return Problem(500, "unforeseen", UNFORESEEN)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """What this address answers; starlette names the methods of the first of its routes only."""
+    doors = (route for route in request.app.routes if isinstance(route, Door))
+    fitting = (door for door in doors if door.path_regex.match(request.url.path))
+    return {method for door in fitting for method in door.methods or ()}
 
 
 def wants_json(request: Request) -> bool:

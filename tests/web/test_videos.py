@@ -475,7 +475,6 @@ async def test_a_logo_is_kept_and_offered(studio: Studio, tmp_path: Path) -> Non
     assert (await maya.browser.get("/assets")).text.count("mark.png") == 1
 
 
-@pytest.mark.xfail(reason="media.read_design knows no asset: addresses yet", strict=False)
 async def test_a_kept_logo_is_put_on_a_video(studio: Studio) -> None:
     maya = await studio.person(browser=True)
     await maya.browser.post(
