@@ -9,7 +9,7 @@ import pytest
 
 from app import db, publishing, states, videos
 from app.errors import NotFound, Superseded, WrongState
-from app.videos import rows as video_rows
+from app.videos import shown as shown_states
 from tests.makers import Owner, an_owner
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +93,7 @@ async def test_the_shown_state_is_the_same_in_code_and_in_the_database(database:
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
         # Without triggers, so that a target may stand in any state and without its account.
         await conn.execute("SET session_replication_role = replica")
-        for state, shown in video_rows.SHOWN_OF_TARGET.items():
+        for state, shown in shown_states.SHOWN_OF_TARGET.items():
             await conn.execute("DELETE FROM targets")
             await conn.execute(
                 """

@@ -2,27 +2,9 @@
 
 from app.videos import assets, uploads, wishes
 from app.videos.orphans import sweep_orphans
-from app.videos.rows import (
-    MACHINE,
-    SHOWN,
-    Rendition,
-    Seen,
-    Shown,
-    State,
-    Video,
-    add,
-    cancel,
-    counts,
-    edit_again,
-    get,
-    list_for,
-    publish_to,
-    put_back_stranded,
-    retry,
-    retry_target,
-    show,
-    timeline,
-)
+from app.videos.rows import MACHINE, Rendition, Seen, State, Video, add, get, put_back_stranded
+from app.videos.shown import SHOWN, Shown, counts, list_for, show, timeline
+from app.videos.verbs import cancel, edit_again, publish_to, retry, retry_target
 from app.videos.work import edit, give_up
 
 __all__ = [

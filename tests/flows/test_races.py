@@ -222,10 +222,5 @@ async def test_rows_that_wait_for_a_job_that_is_gone_get_another(world: World, w
         await conn.execute("UPDATE videos SET changed_at = now() - interval '6 min'")
         assert await videos.put_back_stranded(conn) == 1
     await worker.run_until_idle()
-    async with db.house() as conn:
-        await conn.execute("UPDATE targets SET state = 'publishing' WHERE state = 'queued'")
-    async with db.house() as conn:
-        assert await videos.put_back_stranded(conn) == 0
-        assert await publishing.put_back_stranded(conn) == 0
     await worker.run_until_idle(ahead=True)
     assert (await shown(owner, video.id)).state == "POSTED"
