@@ -8,15 +8,14 @@ import getpass
 import json
 import os
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from app import checkup, config, db, log, migrate, sidecar, supervisor, users
+from app import checkup, config, db, log, migrate, sidecar, up, users
 from app import main as main_app
-from app.errors import HouseError, Permanent, Refused, Retryable
+from app.errors import HouseError, Refused
 from app.web import server
 from app.web.protocol import Patience
 from tasks import procrastinate_app
@@ -44,21 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
 
 
-def _place() -> db.Place:
-    """The database of the settings, which answers; Retryable says which one does not, and what names it."""
-    place = db.locate()
-    if away := asyncio.run(checkup.unreachable(place)):
-        raise Retryable(away, code="database_away")
-    return place
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="backlot", description="A creator studio on one PostgreSQL and a bucket."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, what in (
-        ("up", _up, "everything in one go: database, migrations, web, worker, simulators"),
+        ("up", up.up, "everything in one go: database, migrations, web, worker, simulators"),
         ("web", _web, "the web process"),
         ("migrate", _migrate, "bring the database to the shape this program expects"),
         ("doctor", _doctor, "check everything and say how to mend it"),
@@ -74,76 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--operator", action="store_true")
     add.set_defaults(run=_user_add)
     return parser
-
-
-def _up(args: argparse.Namespace) -> int:
-    settings = config.get()
-    _refuse_taken_port(settings)
-    place = _place()
-    asyncio.run(migrate.run(place.direct_dsn))
-    commands = {"web": [sys.executable, "-m", "app", "web"]}
-    if settings.queue_enabled:
-        commands["worker"] = [
-            sys.executable,
-            "-m",
-            "procrastinate",
-            "--app=tasks.procrastinate_app",
-            "worker",
-        ]
-    return supervisor.run(
-        commands,
-        say=lambda: print(_welcome(place), flush=True),
-        ready_url=f"http://{_own_host(settings)}:{settings.port}/health",
-    )
-
-
-def _own_host(settings: config.Config) -> str:
-    """Where this machine itself reaches the web."""
-    if settings.bind_host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
-        return "127.0.0.1"
-    return f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
-
-
-def _refuse_taken_port(settings: config.Config) -> None:
-    """Two houses cannot open on one port; better said than tried again for ever."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.bind_host else socket.AF_INET
-        with socket.create_server((settings.bind_host, settings.port), family=family):
-            pass
-    except OSError as error:
-        raise Permanent(
-            f"PORT: {settings.bind_host}:{settings.port} cannot be opened ({error.strerror}). "
-            "Is Backlot open already? Otherwise set PORT to another one.",
-            code="port_taken",
-        ) from error
-
-
-def _welcome(place: db.Place) -> str:
-    """Where it is, what is real and what is simulated."""
-    settings = config.get()
-    database = f"PostgreSQL {place.server.version} of its own" if place.server else "the one in DATABASE_URL"
-    storage = (
-        f"the bucket {settings.bucket}"
-        if settings.storage_provider == "s3"
-        else f"{settings.backlot_home}/storage"
-    )
-    tiktok = "simulated" if settings.tiktok_simulated else "the real one"
-    if not settings.tiktok_simulated and not settings.tiktok_client_key:
-        tiktok = "off (no credentials are set)"
-    worker = "one of its own" if settings.queue_enabled else "none (QUEUE_ENABLED=false)"
-    return "\n".join(
-        (
-            "",
-            f"  Backlot is open at {settings.base_url}",
-            "",
-            f"  database   {database}",
-            f"  files      {storage}",
-            f"  worker     {worker}",
-            f"  TikTok     {tiktok}",
-            "  Ctrl-C ends it; what waits goes on at the next start.",
-            "",
-        )
-    )
 
 
 def _web(args: argparse.Namespace) -> int:
@@ -183,7 +104,7 @@ async def _work(queues: list[str] | None, name: str, port: int | None) -> None:
 
 
 def _migrate(args: argparse.Namespace) -> int:
-    done = asyncio.run(migrate.run(_place().direct_dsn))
+    done = asyncio.run(migrate.run(up.place().direct_dsn))
     print("\n".join(f"applied {name}" for name in done) or "nothing to apply")
     return 0
 
@@ -206,7 +127,7 @@ async def _looked() -> list[checkup.Finding]:
 
 def _user_add(args: argparse.Namespace) -> int:
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    place = _place()
+    place = up.place()
     person = asyncio.run(_with_database(place, lambda: _add(args, password)))
     print(json.dumps({"id": person.id, "email": person.email, "operator": person.is_operator}))
     return 0

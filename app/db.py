@@ -103,6 +103,8 @@ async def open_pools(
     try:
         _doors.house = await _opened(_pool(dsn, "house", most, pooled), wait_s)
         async with _doors.house.connection() as conn:
+            if not await _is_migrated(conn):
+                raise Retryable("The database has no tables yet: run `backlot migrate`.", code="not_migrated")
             _doors.roles = await _has_roles(conn)
         if pages:
             _doors.pages = await _opened(_pool(dsn, "pages", most, pooled), wait_s)
@@ -182,6 +184,12 @@ async def close_pools() -> None:
         if pool is not None:
             await pool.close()
     _doors.pages = _doors.house = None
+
+
+async def _is_migrated(conn: Conn) -> bool:
+    cursor = await conn.execute("SELECT to_regclass('public.schema_migrations') IS NOT NULL")
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 async def _has_roles(conn: Conn) -> bool:
@@ -308,8 +316,7 @@ async def check_rules() -> None:
             """
             SELECT classes.relname
               FROM pg_class AS classes
-              JOIN pg_attribute AS columns ON columns.attrelid = classes.oid AND columns.attname =
-              'workspace_id'
+              JOIN pg_attribute AS columns ON columns.attrelid = classes.oid AND columns.attname = 'workspace_id'
              WHERE classes.relkind IN ('r', 'p') AND classes.relnamespace = 'public'::regnamespace
                AND classes.relname NOT IN ('sessions')
                AND NOT (classes.relrowsecurity AND classes.relforcerowsecurity

@@ -8,6 +8,7 @@ shut down, so what follows `uvicorn.run` never happens (parts, section 9, pitfal
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import resource
 import signal
@@ -102,6 +103,8 @@ def serve(app: Starlette, host: str, port: int, patience: Patience | None = None
 
 def _stop_by_force() -> None:
     log.warning("stopped by force: something did not end in time", after_s=HARD_STOP_S)
+    # What leaves the embedded server in order is registered there; a hard exit alone would skip it.
+    atexit._run_exitfuncs()
     os._exit(0)
 
 
