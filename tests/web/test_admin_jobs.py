@@ -89,7 +89,7 @@ async def test_a_failed_edit_that_is_retried_takes_its_video_along(studio: Studi
     async with db.house() as conn:
         assert video.job_id is not None
         await conn.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE id = %s", [video.job_id])
-        await videos.give_up(conn, video.id, reason="The disk is full.", code="disk")
+        await videos.give_up(conn, video.job_id, video.id, reason="The disk is full.", code="disk")
     assert (await olga.post(f"/admin/jobs/{video.job_id}/retry")).status_code == 303
     told = (await olga.api.get(f"/api/videos/{video.id}")).json()["video"]
     assert (told["status"], told["failure"], told["targets"][0]["status"]) == (
