@@ -55,7 +55,7 @@ async def publish_video(video_id: int) -> None:
         except (Permanent, Refused) as error:
             failures.append(error)
             if len(targets) > 1:
-                await _fail_alone(target.id, error)
+                await _fail_alone(target.id, job_id, error)
         except (Superseded, WrongState, NotFound) as error:
             log.info("this target is no longer ours", target_id=target.id, reason=error.message)
     if waits:
@@ -71,9 +71,9 @@ def _due(error: NotYet | Retryable) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=error.after_s or 0)
 
 
-async def _fail_alone(target_id: int, error: HouseError) -> None:
+async def _fail_alone(target_id: int, job_id: int, error: HouseError) -> None:
     async with db.house() as conn:
-        await fail(conn, target_id, error.message, error.code)
+        await fail(conn, target_id, job_id, error.message, error.code)
 
 
 async def publish(target_id: int) -> None:
@@ -333,23 +333,22 @@ async def give_up(conn: db.Conn, job_id: int, videoId: int, reason: str, code: s
     A target that waits for another job by now (it was cancelled and retried) is left to that one.
     """
     for target in (await rows.of_videos(conn, [videoId]))[videoId]:
-        if target.job_id == job_id and target.state in (State.QUEUED, State.PUBLISHING):
-            await fail(conn, target.id, reason, code)
+        await fail(conn, target.id, job_id, reason, code)
 
 
-async def fail(conn: db.Conn, target_id: int, reason: str, code: str, *, run: int | None = None) -> None:
-    """End a target that has not gone out, or hand it to `settle` when its permit is spent: decided under its
-    lock.
+async def fail(conn: db.Conn, target_id: int, job_id: int, reason: str, code: str) -> None:
+    """End a target of this job that has not gone out, or hand it to `settle` when its permit is spent: decided
+    under its lock. One that is over, or waits for another job by now, is left alone.
     """
-    target = await rows.hold(conn, target_id, run)
-    if target.state not in (State.QUEUED, State.PUBLISHING):
+    target = await rows.hold(conn, target_id)
+    if target.job_id != job_id or target.state not in (State.QUEUED, State.PUBLISHING):
         return
     cancelled = code == "cancelled"
     if not await ledger.close_unsent(conn, target_id, "cancelled" if cancelled else "abandoned", reason):
-        job_id = await queue.defer(
+        asking = await queue.defer(
             conn, jobs.SETTLE_TARGET, workspace_id=target.workspace_id, targetId=target_id
         )
-        await rows.move(conn, target_id, State.UNCONFIRMED, progress=90, reason=reason, job_id=job_id)
+        await rows.move(conn, target_id, State.UNCONFIRMED, progress=90, reason=reason, job_id=asking)
         return
     await limits.give_back(conn, f"target-{target_id}")
     await rows.move(
