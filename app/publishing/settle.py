@@ -14,6 +14,8 @@ from app.publishing.rows import MACHINE, Attempt, State, Target
 
 # Twice the time limit of the irreversible call: before that a frozen run may still be making it.
 CALL_OUT_S = 120.0
+# When the run that made it has ended, or is known to be dead: what it sent has arrived by then or never will.
+CALL_OVER_S = 15.0
 # How long until the next question, by the number of those before (TikTok sheet, section 4.4).
 POLLS_S = (5.0, 10.0, 20.0)
 POLL_FIRST_HOUR_S, POLL_LATER_S = 60.0, 1800.0
@@ -204,19 +206,40 @@ def _missing_bytes(target: Target, status: platforms.Status) -> bool:
 
 
 async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
-    """Bytes are missing. Once no call can be under way any more that is a definite no: the same handle is
-    used again.
+    """Bytes are missing. Once the call cannot be under way any more that is a definite no: the same handle is
+    used again, which cannot make a second post whatever still arrives.
     """
     committed_at = attempt.committed_at
     if committed_at is not None:
-        left_s = CALL_OUT_S - (datetime.now(UTC) - committed_at).total_seconds()
+        async with db.house() as conn:
+            sending = await _is_sending(conn, target.video_id)
+        wait_s = CALL_OUT_S if sending else CALL_OVER_S
+        left_s = wait_s - (datetime.now(UTC) - committed_at).total_seconds()
         if left_s > 0:
-            raise NotYet("The platform has not received everything yet.", after_s=min(left_s + 0.5, 15.0))
+            raise NotYet(
+                "The platform has not received everything yet.", after_s=min(left_s + 0.5, CALL_OVER_S)
+            )
     async with db.house() as conn:
         await rows.hold(conn, target.id, run)
         if not await ledger.return_permit(conn, attempt.id, committed_at):
             raise Superseded("Another run has taken over this post.")
         await rows.queue_again(conn, target, "The last part did not arrive; it is sent again.", run)
+
+
+async def _is_sending(conn: db.Conn, video_id: int) -> bool:
+    """Whether a run that sends this video has not ended: it may be frozen and make its call later."""
+    return bool(
+        await db.value(
+            conn,
+            """
+            SELECT EXISTS (SELECT
+                             FROM attempts
+                             JOIN procrastinate_jobs AS jobs ON jobs.id = attempts.job_id
+                            WHERE attempts.outcome IS NULL AND attempts.task = %s
+                              AND (jobs.args ->> 'videoId')::bigint = %s)""",
+            [jobs.UPLOAD_VIDEO.name, video_id],
+        )
+    )
 
 
 async def _wait(target: Target, attempt: Attempt, status: platforms.Status, run: int) -> None:
