@@ -269,12 +269,21 @@ class HouseWorker(engine.Worker):
             try:
                 self.listening = True
                 self._changed.set()
+                # What was asked before we listened is looked up once.
+                await self._hear_of_cancels()
                 while True:
                     async for notice in conn.notifies(timeout=10):
                         self._heard(notice.payload)
                     await asyncio.wait_for(conn.execute("SELECT 1"), 10)
             finally:
                 self.listening = False
+
+    async def _hear_of_cancels(self) -> None:
+        if self.runs:
+            async with db.house() as conn:
+                asked = await claim.cancels(conn, [run.job_id for run in self.runs.values()])
+            for job_id, reason in asked.items():
+                self._cancel_run(job_id, reason)
 
     def _heard(self, payload: str) -> None:
         notice = json.loads(payload)
