@@ -13,7 +13,7 @@ def test_every_test_that_the_list_names_exists() -> None:
     found = NAMED.findall((HERE / "COVERAGE.md").read_text())
     assert len(found) > 30
     for path, name in found:
-        file = HERE.parent / path if path.startswith("app/") else HERE / path
+        file = HERE.parent / path if path.startswith(("app/", "benchmarks/")) else HERE / path
         assert file.is_file(), f"{path} is named and missing"
         assert not name or f"def {name}(" in file.read_text(), f"{path} has no {name}"
 
