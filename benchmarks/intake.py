@@ -1,4 +1,4 @@
-"""How long `POST /api/videos` takes for a short clip, upload and checks included (contract S1.6: p95 of at most 200 ms).
+"""How long `POST /api/videos` takes for a short clip, upload and checks included (S1.6: p95 of at most 200 ms).
 
 python -m benchmarks.intake [--videos 60]
 """
