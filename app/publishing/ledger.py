@@ -107,9 +107,8 @@ async def drop_handle(conn: db.Conn, attempt: Attempt, run: int) -> None:
         conn,
         """
         UPDATE target_attempts
-           SET publish_id = NULL, upload_url_enc = NULL, resource_at = NULL, expires_at = NULL, bytes_sent =
-           0,
-               inits = 0, committed_at = NULL
+           SET publish_id = NULL, upload_url_enc = NULL, resource_at = NULL, expires_at = NULL,
+               bytes_sent = 0, inits = 0, committed_at = NULL
          WHERE id = %s AND run = %s AND outcome IS NULL
         RETURNING id""",
         [attempt.id, run],

@@ -72,8 +72,8 @@ async def beat(conn: db.Conn, worker_id: int, runs: list[int], *, listening: boo
         WITH beat AS (
             UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %(worker)s RETURNING id)
         UPDATE worker_leases
-           SET seen_at = clock_timestamp(), runs = %(runs)s, listening = %(listening)s, stopping =
-           %(stopping)s
+           SET seen_at = clock_timestamp(), runs = %(runs)s, listening = %(listening)s,
+               stopping = %(stopping)s
          WHERE worker_id = (SELECT id FROM beat)
         RETURNING worker_id""",
         {"worker": worker_id, "runs": runs, "listening": listening, "stopping": stopping},
@@ -122,7 +122,7 @@ async def claim(conn: db.Conn, worker_id: int, queues: list[str]) -> outcome.Tak
         run AS (
             INSERT INTO attempts (job_id, workspace_id, round, worker_id, queue, task)
             SELECT job.id, records.workspace_id, coalesce(records.round, 1), %(worker)s, job.queue_name,
-            job.task_name
+                   job.task_name
               FROM job LEFT JOIN job_records AS records ON records.job_id = job.id
             RETURNING run, round)
         SELECT job.id, job.task_name, job.queue_name, job.args, run.run, run.round, records.workspace_id,

@@ -60,11 +60,13 @@ async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
         """
         WITH counted AS (
             SELECT jobs.queue_name AS name,
-                   count(*) FILTER (WHERE status = 'todo' AND coalesce(scheduled_at, '-infinity') <= now()) AS
-                   waiting, count(*) FILTER (WHERE status = 'todo' AND scheduled_at > now()) AS scheduled,
-                   count(*) FILTER (WHERE status = 'doing') AS running, count(*) FILTER (WHERE status =
-                   'failed') AS failed, count(*) FILTER (WHERE status = 'succeeded') AS done, extract(epoch
-                   FROM now() - min(greatest(records.put_at, scheduled_at))
+                   count(*) FILTER (WHERE status = 'todo'
+                                      AND coalesce(scheduled_at, '-infinity') <= now()) AS waiting,
+                   count(*) FILTER (WHERE status = 'todo' AND scheduled_at > now()) AS scheduled,
+                   count(*) FILTER (WHERE status = 'doing') AS running,
+                   count(*) FILTER (WHERE status = 'failed') AS failed,
+                   count(*) FILTER (WHERE status = 'succeeded') AS done,
+                   extract(epoch FROM now() - min(greatest(records.put_at, scheduled_at))
                            FILTER (WHERE status = 'todo' AND coalesce(scheduled_at, '-infinity') <= now())
                           )::float8 AS oldest_wait_s,
                    count(*) FILTER (WHERE status = 'doing' AND leases.worker_id IS NULL) AS stalled
@@ -82,8 +84,8 @@ async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
                    coalesce(running, 0) AS running, coalesce(failed, 0) AS failed, coalesce(done, 0) AS done,
                    oldest_wait_s, coalesce(stalled, 0) AS stalled, names.place,
                    (SELECT count(*) FROM worker_leases
-                     WHERE names.name = ANY (queues) AND seen_at > now() - interval '30 s' AND NOT stopping)
-                     AS workers,
+                     WHERE names.name = ANY (queues) AND NOT stopping
+                       AND seen_at > now() - interval '30 s') AS workers,
                    pauses.queue IS NOT NULL AS paused, pauses.reason AS pause_reason,
                    (SELECT max(ended_at) FROM attempts
                      WHERE attempts.queue = names.name AND outcome = 'done'
@@ -105,8 +107,8 @@ async def by_task(conn: db.Conn) -> list[tuple[str, str, int, int]]:
     found = await db.rows(
         conn,
         """
-        SELECT queue_name, task_name, count(*) FILTER (WHERE status = 'todo'), count(*) FILTER (WHERE status =
-        'doing')
+        SELECT queue_name, task_name,
+               count(*) FILTER (WHERE status = 'todo'), count(*) FILTER (WHERE status = 'doing')
           FROM procrastinate_jobs
          WHERE status IN ('todo', 'doing')
          GROUP BY queue_name, task_name""",
@@ -121,8 +123,8 @@ async def workers(conn: db.Conn) -> list[Worker]:
         Worker,
         """
         SELECT {columns}
-          FROM (SELECT *, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s FROM worker_leases)
-          AS seen
+          FROM (SELECT *, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s
+                  FROM worker_leases) AS seen
          ORDER BY age_s >= 30, worker_id""",
     )
 

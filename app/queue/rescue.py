@@ -108,7 +108,7 @@ class Rescuer:
                 """
                 UPDATE attempts
                    SET ended_at = clock_timestamp(), outcome = 'lost', reason = %s, error_code = %s,
-                   error_kind = %s
+                       error_kind = %s
                  WHERE run = %s AND outcome IS NULL""",
                 [gone.reason, gone.code, gone.kind, orphan.run],
             )

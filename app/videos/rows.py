@@ -207,7 +207,7 @@ async def check_quota(conn: db.Conn, more_bytes: int) -> None:
             """
             SELECT coalesce((SELECT sum(source_bytes + coalesce(edited_bytes, 0)) FROM videos), 0)
                  + coalesce((SELECT sum(bytes_total) FROM uploads WHERE state IN ('open', 'finishing')),
-                 0)""",
+                            0)""",
         )
     )
     if kept + more_bytes > most:

@@ -63,8 +63,7 @@ async def unfinished(conn: db.Conn, user_id: int) -> list[Upload]:
         Upload,
         """
         SELECT id::text, workspace_id, user_id, filename, bytes_total, bytes_here, key, handle, content_type,
-        wishes,
-               state, reason, video_id, created_at, changed_at
+               wishes, state, reason, video_id, created_at, changed_at
           FROM uploads
          WHERE user_id = %s AND state = 'open'
          ORDER BY changed_at DESC
