@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -74,6 +74,13 @@ class QueueOverride(BaseModel):
     @classmethod
     def _read_most(cls, text: object) -> object:
         return _read_rate(text)
+
+
+def _names_several_hosts(url: str) -> bool:
+    """`postgresql://u:p@h1:5432,h2:5433/db`, or hosts in `?host=`; a comma elsewhere says nothing."""
+    parts = urlsplit(url)
+    named = [parts.netloc.rpartition("@")[2], *parse_qs(parts.query).get("host", ())]
+    return any("," in hosts for hosts in named)
 
 
 NO_OVERRIDE = QueueOverride(together=None, tries=None, first_wait_s=None)
@@ -197,6 +204,11 @@ class Config(BaseModel):
     def _postgres_address(cls, url: str | None) -> str | None:
         if url is not None and urlsplit(url).scheme not in ("postgres", "postgresql"):
             raise ValueError("must start with postgresql://")
+        if url is not None and _names_several_hosts(url):
+            wanted = parse_qs(urlsplit(url).query).get("target_session_attrs", [""])[-1]
+            # Else whoever answers first is taken, and a standby refuses every change.
+            if wanted not in ("read-write", "primary"):
+                raise ValueError("names several hosts and needs target_session_attrs=read-write")
         return url
 
     @field_validator("public_url", "sandbox_url", "s3_endpoint_url", "s3_public_url", "tiktok_auth_base",

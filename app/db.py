@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import select
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,7 +19,9 @@ from typing import Any, ClassVar, LiteralString, Protocol, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -32,6 +36,7 @@ class Row(Protocol):
 
 
 T = TypeVar("T", bound=Row)
+Answer = TypeVar("Answer")
 Params = Mapping[str, Any] | Sequence[Any] | None
 Conn = AsyncConnection[Any]
 
@@ -45,13 +50,17 @@ NETWORK = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+# Of several hosts the dead one must not eat the wait for the living: it is given up sooner. libpq knows no less.
+CONNECT_AMONG_S = 2
 GET_S = 3.0
+# How much later than the server's own limit an answer still counts as on its way.
+ANSWER_S = 5.0
 # How far this machine's clock may be off the database's (reliability, section 4).
 CLOCK_WARN_S, CLOCK_REFUSE_S = 2.0, 60.0
 COLUMNS = re.compile(r"\{(\w+\.)?columns\}")
 PAGE_ROLE = "backlot_page"
 HOUSE_ROLE = "backlot_house"
-_STATEMENT = {"web": "10s", "work": "60s"}
+_STATEMENT_S = {"web": 10, "work": 60}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +91,40 @@ def locate() -> Place:
 
 @dataclasses.dataclass
 class _Doors:
-    pages: AsyncConnectionPool[Conn] | None = None
-    house: AsyncConnectionPool[Conn] | None = None
+    pages: AsyncConnectionPool[Line] | None = None
+    house: AsyncConnectionPool[Line] | None = None
     roles: bool = False
-    timeout: str = _STATEMENT["work"]
+    statement_s: int = _STATEMENT_S["work"]
 
 
 _doors = _Doors()
+
+
+# Not OperationalError to the driver, yet the session is of no more use and another one is.
+_GONE = (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.IdleInTransactionSessionTimeout)
+
+
+class Silence(psycopg.OperationalError):
+    """The other end of the line says nothing at all."""
+
+
+class Line(AsyncConnection[Any]):
+    """A connection that does not wait for ever: a proxy that answers TCP and forwards nothing defeats every timer
+    of the network, and the server's own limits never reach us (reliability, section 3, half-open connection).
+    """
+
+    patience_s = ANSWER_S
+
+    async def wait(self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None) -> Answer:
+        """One exchange with the server; Silence, and the line is cut, when its answer does not come."""
+        try:
+            return await super().wait(gen, interval, self.patience_s if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            # What the server refuses is over by now; only a question without its answer is still open.
+            if timeout is not None or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()
+            raise Silence(f"no answer in {self.patience_s:g} s") from error
 
 
 async def open_pools(
@@ -99,7 +135,7 @@ async def open_pools(
 
     Raises Retryable while the server does not answer, Permanent when the row rules are not in force.
     """
-    _doors.timeout = _STATEMENT["web" if pages else "work"]
+    _doors.statement_s = _STATEMENT_S["web" if pages else "work"]
     try:
         _doors.house = await _opened(_pool(dsn, "house", most, pooled), wait_s)
         async with _doors.house.connection() as conn:
@@ -117,19 +153,100 @@ async def open_pools(
 
 async def connect(dsn: str) -> AsyncConnection[tuple[Any, ...]]:
     """One connection of its own, in autocommit, for LISTEN; a dead network is noticed as by the pools."""
-    return await AsyncConnection.connect(make_conninfo(dsn, **NETWORK), autocommit=True)
+    conn = await AsyncConnection.connect(make_conninfo(dsn, **network(dsn)), autocommit=True)
+    await _suit(conn)
+    return conn
 
 
-async def ensure_pools(dsn: str, *, pages: bool, most: int = 10) -> None:
+def network(dsn: str) -> dict[str, int]:
+    """How a connection to this address notices that nobody is there."""
+    try:
+        return NETWORK if len(hosts(dsn)) == 1 else NETWORK | {"connect_timeout": CONNECT_AMONG_S}
+    except psycopg.ProgrammingError:
+        # Nobody will ever be there; who connects says so.
+        return NETWORK
+
+
+def hosts(dsn: str) -> list[str]:
+    """Every server this address names, as host:port; the folder of its socket for one on this machine.
+
+    Raises psycopg.ProgrammingError when PostgreSQL would not understand the address.
+    """
+    parts = conninfo_to_dict(dsn)
+    names = str(parts.get("host") or parts.get("hostaddr") or "the local socket").split(",")
+    ports = str(parts.get("port") or "").split(",")
+    # One port serves all hosts, else each has its own (libpq, section "Specifying Multiple Hosts").
+    ports = ports * len(names) if len(ports) == 1 else ports
+    return [f"{name}:{port or 5432}" for name, port in zip(names, ports, strict=False)]
+
+
+async def hand(dsn: str, name: str) -> Conn:
+    """One connection of its own that acts for the house, each statement in its own commit: the worker's pump and
+    ear. Past any pooler, so what it is told at the start holds. Whoever asks by it sets a time limit.
+    """
+    conn: Conn = await AsyncConnection.connect(
+        make_conninfo(dsn, **network(dsn), application_name=name), autocommit=True
+    )
+    await conn.execute(
+        """
+        SELECT set_config('role', %s, false), set_config('app.house', 'on', false),
+               set_config('statement_timeout', %s, false), set_config('lock_timeout', '5s', false)""",
+        [HOUSE_ROLE if _doors.roles else "none", f"{_STATEMENT_S['work']}s"],
+    )
+    return conn
+
+
+async def standing(dsn: str) -> dict[str, tuple[bool, str]]:
+    """Of each server this address names: whether it answers, and whether it takes writes, or why it does not answer."""
+    parts = {name: value for name, value in conninfo_to_dict(dsn).items() if name != "target_session_attrs"}
+    found: dict[str, tuple[bool, str]] = {}
+    for name in hosts(dsn):
+        host, _, port = name.rpartition(":")
+        alone = parts | {"host" if parts.get("host") else "hostaddr": host, "port": port}
+        try:
+            async with await connect(make_conninfo("", **alone)) as conn:
+                waits = await value(conn, "SELECT pg_is_in_recovery()")
+                found[name] = (True, "is a standby" if waits else "takes writes")
+        except psycopg.Error as error:
+            found[name] = (False, f"cannot be reached: {_reason(error)}".rstrip("."))
+    return found
+
+
+async def ensure_pools(dsn: str, *, pages: bool, most: int = 10, pooled: bool = False) -> None:
     """Open the pools unless they are open."""
     if _doors.house is None:
-        await open_pools(dsn, pages=pages, most=most)
+        await open_pools(dsn, pages=pages, most=most, pooled=pooled)
 
 
-def _pool(dsn: str, name: str, most: int, pooled: bool) -> AsyncConnectionPool[Conn]:
+async def _suit(conn: AsyncConnection[Any]) -> bool:
+    """Prepare no statements when a pooler is in front: it hands each transaction to whichever session is free
+    (section 5). Gives whether one is; known by the key it makes up, as a server tells its own process id.
+    """
+    cursor = await conn.execute("SELECT pg_backend_pid()")
+    row = await cursor.fetchone()
+    pooled = row is not None and row[0] != conn.info.backend_pid
+    if pooled:
+        conn.prepare_threshold = None
+    return pooled
+
+
+async def _configure(conn: Line) -> None:
+    await conn.set_autocommit(True)
+    await _suit(conn)
+    await conn.set_autocommit(False)
+    conn.patience_s = _doors.statement_s + ANSWER_S
+
+
+def _pool(dsn: str, name: str, most: int, pooled: bool) -> AsyncConnectionPool[Line]:
     return AsyncConnectionPool(
         dsn,
-        kwargs={**NETWORK, "prepare_threshold": None if pooled else 5, "application_name": f"backlot {name}"},
+        connection_class=Line,
+        kwargs={
+            **network(dsn),
+            "prepare_threshold": None if pooled else 5,
+            "application_name": f"backlot {name}",
+        },
+        configure=_configure,
         min_size=1,
         max_size=most,
         # Short, so that an outage is asked about often: the pool tries anew with each request, not by itself.
@@ -141,7 +258,7 @@ def _pool(dsn: str, name: str, most: int, pooled: bool) -> AsyncConnectionPool[C
     )
 
 
-async def _opened(pool: AsyncConnectionPool[Conn], wait_s: float) -> AsyncConnectionPool[Conn]:
+async def _opened(pool: AsyncConnectionPool[Line], wait_s: float) -> AsyncConnectionPool[Line]:
     try:
         await pool.open(wait=True, timeout=wait_s)
     except (PoolTimeout, psycopg.Error) as error:
@@ -159,24 +276,36 @@ async def unreachable(dsn: str) -> str | None:
     names = ("DATABASE_URL", "DATABASE_DIRECT_URL")
     setting = next((name for name in names if getattr(settings, name.lower()) == dsn), "BACKLOT_HOME")
     try:
-        parts = conninfo_to_dict(dsn)
+        where = f"the database at {' and '.join(hosts(dsn))}"
         async with await connect(dsn):
             return None
     except psycopg.ProgrammingError:
         # What the driver says of it may quote the password.
         return f"{setting}: this is no address that PostgreSQL understands."
     except psycopg.Error as error:
-        host = parts.get("host") or parts.get("hostaddr") or "the local socket"
-        where = f"the database at {host}:{parts.get('port') or 5432}"
         return f"{setting}: {where} cannot be reached: {_reason(error)}"
 
 
+# What the driver writes of each host when there were several.
+_ATTEMPT = re.compile(r"^- host: '?(.*?)'?, port: '?(.*?)'?, hostaddr: .*?: (.*)$", re.MULTILINE)
+
+
 def _reason(error: psycopg.Error) -> str:
-    """What the server or the system said, in one line without what the driver puts before it."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(" failed: ")[2]
-    return (
-        log.redact(said.removeprefix("connection is bad: ").removeprefix("FATAL:").strip()).rstrip(".") + "."
-    )
+    """What the server or the system said, in one line without what the driver puts before it; of each host that
+    said something of its own.
+    """
+    attempts = _ATTEMPT.findall(str(error))
+    said = {f"{host}:{5432 if port == 'None' else port}": _said(line) for host, port, line in attempts}
+    if len(set(said.values())) > 1:
+        return "; ".join(f"{host}: {line}" for host, line in said.items()) + "."
+    return _said((str(error).strip() or type(error).__name__).splitlines()[0]) + "."
+
+
+def _said(line: str) -> str:
+    line = line.rpartition(" failed: ")[2].removeprefix("connection is bad: ").removeprefix("FATAL:").strip()
+    if line == "session is read-only":
+        line = "it is a standby and takes no writes"
+    return log.redact(line).rstrip(".")
 
 
 async def close_pools() -> None:
@@ -224,19 +353,19 @@ async def house() -> AsyncIterator[Conn]:
 
 @asynccontextmanager
 async def _transaction(
-    pool: AsyncConnectionPool[Conn] | None, role: str, workspace: str, in_house: str
+    pool: AsyncConnectionPool[Line] | None, role: str, workspace: str, in_house: str
 ) -> AsyncIterator[Conn]:
     if pool is None:
         raise Retryable("The database is not open.", code="database_away")
     try:
-        async with pool.connection() as conn, conn.transaction():
+        async with _borrowed(pool) as conn, conn.transaction():
             await conn.execute(
                 """
                 SELECT set_config('role', %s, true), set_config('app.workspace_id', %s, true),
                        set_config('app.house', %s, true), set_config('statement_timeout', %s, true),
                        set_config('lock_timeout', '5s', true),
                        set_config('idle_in_transaction_session_timeout', '30s', true)""",
-                [role, workspace, in_house, _doors.timeout],
+                [role, workspace, in_house, f"{_doors.statement_s}s"],
             )
             yield conn
     except (PoolTimeout, PoolClosed) as error:
@@ -245,8 +374,40 @@ async def _transaction(
         raise Retryable("Two changes met; please try again.", code="conflict", after_s=1) from error
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
         raise Retryable("The database is busy.", code="database_busy", after_s=2) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, *_GONE) as error:
         raise Retryable("The database went away.", code="database_away") from error
+
+
+@asynccontextmanager
+async def _borrowed(pool: AsyncConnectionPool[Line]) -> AsyncIterator[Line]:
+    """A line of the pool that its server has not left meanwhile; what cannot be used any more does not go back."""
+    until = time.monotonic() + GET_S
+    # Else, when every session was ended at once, as many callers fail as there were idle lines.
+    while _has_ended(conn := await pool.getconn(max(until - time.monotonic(), 0.0))):
+        await conn.close()
+        await pool.putconn(conn)
+    try:
+        async with conn:
+            yield conn
+    except psycopg.errors.ReadOnlySqlTransaction:
+        # It became a standby under an open line: the next line finds the primary.
+        await conn.close()
+        raise
+    except Silence:
+        # The pool's other lines are of the same age and most likely as dead: nobody else waits for them.
+        await pool.drain()
+        raise
+    finally:
+        await pool.putconn(conn)
+
+
+def _has_ended(conn: Line) -> bool:
+    """Whether the server closed it while nobody used it: on an idle line there is nothing to read but a good-bye."""
+    if conn.closed:
+        return True
+    look = select.poll()
+    look.register(conn.fileno(), select.POLLIN)
+    return bool(look.poll(0))
 
 
 def _filled(cls: type[Any], query: LiteralString) -> LiteralString:

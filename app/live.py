@@ -3,7 +3,8 @@
 `tell` names a topic such as `video-7`; the page then asks for the partial and gets what it may see. Percent
 done is the one thing that travels in the notice itself, because it changes too often (at most four a second
 and topic). One listening connection per web process (`Hub`) fans notices out; whenever it or a browser
-reconnects, every open topic counts as told once, so a lost notice heals itself.
+reconnects, every open topic counts as told once, so a lost notice heals itself. Where notices do not arrive at
+all (a pooler swallows LISTEN without a word), every open topic counts as told every five seconds instead.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ import psycopg
 from psycopg import sql
 
 from app import db, log, metrics
+from app.errors import HouseError
 
 CHANNEL = "live"
 ECHO = "live-echo"
 EVERY_S = 0.25
+# A notice to ourselves is back by then, or none will come (reliability, section 5).
+ECHO_S = 2.0
+POLL_S = 5.0
+AGAIN_MOST_S = 2.0
+QUIET_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,22 +96,30 @@ class Subscription:
 
 
 class Hub:
-    """The one listening connection of a web process and the open pages it serves."""
+    """The one listening connection of a web process and the open pages it serves. `listening` is set while
+    notices are known to arrive, by one that we sent ourselves.
+    """
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
         self.listening = asyncio.Event()
         self._by_topic: dict[str, set[Subscription]] = defaultdict(set)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._quiet_until = 0.0
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._listen(), name="live hub")
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="live hub"),
+            asyncio.create_task(self._poll(), name="live poll"),
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        # asyncio.wait_for, which the driver's pool uses, loses a cancel that comes together with its result
+        # (cpython 37658, mended in 3.12): one is not always enough.
+        while still := [task for task in self._tasks if not task.done()]:
+            for task in still:
+                task.cancel()
+            await asyncio.wait(still, timeout=0.2)
 
     @contextlib.asynccontextmanager
     async def subscribe(self, topics: frozenset[str]) -> AsyncIterator[Subscription]:
@@ -138,18 +153,44 @@ class Hub:
         wait_s = 0.5
         while True:
             try:
-                conn = await db.connect(self.dsn)
-                async with conn:
-                    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                async with await db.connect(self.dsn) as conn:
+                    for channel in (CHANNEL, ECHO):
+                        await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                    while not await self._hears_itself(conn):
+                        self._say("notices do not arrive: open pages are asked to look every 5 s; set "
+                                  "DATABASE_DIRECT_URL to an address past the pooler")  # fmt: skip
+                        await asyncio.sleep(POLL_S - ECHO_S)
+                    await conn.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(ECHO)))
                     self.listening.set()
                     self.tell_all()
                     wait_s = 0.5
                     await self._hear(conn)
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                log.warning("live notices are interrupted", reason=type(error).__name__, again_in_s=wait_s)
-            self.listening.clear()
+            except (psycopg.Error, HouseError, OSError, TimeoutError) as error:
+                self._say("live notices are interrupted", reason=type(error).__name__)
+            finally:
+                self.listening.clear()
             await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, 5.0)
+            wait_s = min(wait_s * 2, AGAIN_MOST_S)
+
+    def _say(self, what: str, **more: str) -> None:
+        """At most one line in ten seconds, however long it lasts (S1.58)."""
+        if time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET_S
+            log.warning(what, **more)
+
+    async def _hears_itself(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> bool:
+        """Whether a notice sent the way the house sends them is back within two seconds."""
+        token = f"echo-{id(self)}-{time.monotonic_ns()}"
+        async with db.house() as mouth:
+            await mouth.execute("SELECT pg_notify(%s, %s)", [ECHO, token])
+        async with contextlib.aclosing(conn.notifies(timeout=ECHO_S)) as notices:
+            async for notice in notices:
+                if notice.payload == token:
+                    return True
+                if notice.channel == CHANNEL:
+                    self.spread(notice.payload)
+        await _lives(conn)
+        return False
 
     async def _hear(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         """Listen until the connection breaks. A silent connection is asked every ten seconds whether it
@@ -157,8 +198,24 @@ class Hub:
         """
         while True:
             async for notice in conn.notifies(timeout=10):
-                self.spread(notice.payload)
-            await asyncio.wait_for(conn.execute("SELECT 1"), 10)
+                if notice.channel == CHANNEL:
+                    self.spread(notice.payload)
+            await _lives(conn)
+
+    async def _poll(self) -> None:
+        """While nothing is heard, open pages look for themselves, as long as the database would answer them."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(HouseError):
+                if not self.listening.is_set() and self._by_topic:
+                    async with db.house():
+                        self.tell_all()
+
+
+async def _lives(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    """TimeoutError, or what the driver says, when nobody is at the other end any more."""
+    async with asyncio.timeout(10):
+        await conn.execute("SELECT 1")
 
 
 async def hears_itself(dsn: str, listen_dsn: str) -> bool:

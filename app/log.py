@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from structlog.types import EventDict, Processor
 from app.config import Config
 
 GONE = "[redacted]"
+_named_by: ContextVar[Callable[[], Mapping[str, object]] | None] = ContextVar("named_by", default=None)
 # Deeper nesting is cut, so that a log line can never run away.
 DEEPEST = 8
 
@@ -95,9 +97,23 @@ def bound(**fields: object) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**fields)
 
 
+def name_by(fields: Callable[[], Mapping[str, object]]) -> None:
+    """Add what `fields()` gives to every line of this asyncio task and of those it starts, until it is called again.
+    It is asked only when a line is written, so it costs nothing where none is.
+    """
+    _named_by.set(fields)
+
+
+def enabled(level: str) -> bool:
+    """Whether lines of this level are written, for whoever would have to gather their fields first."""
+    return logging.getLogger("backlot").isEnabledFor(getattr(logging, level.upper()))
+
+
 def correlation_id() -> str | None:
     """The id that joins the lines, jobs and attempts of one request; None where `bound` was not given one."""
     found = structlog.contextvars.get_contextvars().get("correlation_id")
+    if found is None and (fields := _named_by.get()) is not None:
+        found = fields().get("correlation_id")
     return None if found is None else str(found)
 
 
@@ -186,8 +202,16 @@ def _one_line(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMap
     return event
 
 
+def _merge_named(_: object, __: str, event: EventDict) -> EventDict:
+    if (fields := _named_by.get()) is not None:
+        for name, value in fields().items():
+            event.setdefault(name, value)
+    return event
+
+
 _shared: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    _merge_named,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),

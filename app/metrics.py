@@ -6,6 +6,8 @@ running in the whole house is set from the database by whoever answers, right be
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -39,8 +41,40 @@ job_duration_seconds = Histogram(
     "job_duration_seconds", "Seconds one try ran", BY_JOB, buckets=JOB_BUCKETS_S, registry=REGISTRY
 )
 job_wait_seconds = Histogram(
-    "job_wait_seconds", "Seconds from due to started", BY_JOB, buckets=WAIT_BUCKETS_S, registry=REGISTRY
+    "job_wait_seconds",
+    "Seconds from due to started, by what made a worker look for it",
+    (*BY_JOB, "by"),
+    buckets=WAIT_BUCKETS_S,
+    registry=REGISTRY,
 )
+
+_BY_OUTCOME = {"done": jobs_done, "gave_up": jobs_failed, "unsure": jobs_failed, "cancelled": jobs_failed,
+               "failed": jobs_retried}  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _counters(queue: str, task: str, outcome: str) -> tuple[Histogram, Counter | None]:
+    counter = _BY_OUTCOME.get(outcome)
+    return job_duration_seconds.labels(queue, task), counter.labels(queue, task) if counter else None
+
+
+def count_run(queue: str, task: str, outcome: str, ran_s: float) -> None:
+    """Add a run whose outcome is written."""
+    duration, counter = _counters(queue, task, outcome)
+    duration.observe(ran_s)
+    if counter is not None:
+        counter.inc()
+
+
+@lru_cache(maxsize=1024)
+def _waits(queue: str, task: str, by: str) -> Histogram:
+    return job_wait_seconds.labels(queue, task, by)
+
+
+def count_wait(queue: str, task: str, by: str, wait_s: float) -> None:
+    """Add the wait of a job that begins; `by` says what made its worker look (`notice`, `poll`, `due`, `busy`)."""
+    _waits(queue, task, by).observe(wait_s)
+
 
 http_requests = Counter(
     "http_requests", "Requests answered, by route pattern", ("method", "route", "status"), registry=REGISTRY

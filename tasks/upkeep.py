@@ -21,6 +21,7 @@ async def sweep() -> None:
     await videos.sweep_orphans()
     async with db.house() as conn:
         await limits.forget(conn)
+        await queue.forget_tallies(conn)
         await dedup.forget_old(conn)
         await accounts.forget_states(conn)
         await publishing.forget_calls(conn)

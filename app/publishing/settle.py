@@ -233,9 +233,8 @@ async def _is_sending(conn: db.Conn, video_id: int) -> bool:
             conn,
             """
             SELECT EXISTS (SELECT
-                             FROM attempts
-                             JOIN procrastinate_jobs AS jobs ON jobs.id = attempts.job_id
-                            WHERE attempts.outcome IS NULL AND attempts.task = %s
+                             FROM procrastinate_jobs AS jobs
+                            WHERE jobs.status = 'doing' AND jobs.task_name = %s
                               AND (jobs.args ->> 'videoId')::bigint = %s)""",
             [jobs.UPLOAD_VIDEO.name, video_id],
         )

@@ -8,6 +8,7 @@ Front door. Web and rooms use the verbs (`defer`, `retry`, `cancel`, …) and `c
 from app.queue import batch, lately
 from app.queue.engine import HouseApp
 from app.queue.health import QueueHealth, Worker, by_task, health, stalled, usage, waiting_reason, workers
+from app.queue.outcome import done
 from app.queue.policy import HIGH, LOW, NORMAL, Job, Queue, wait_s
 from app.queue.rows import (
     LOOK,
@@ -20,6 +21,7 @@ from app.queue.rows import (
     cancel,
     cancel_by_operator,
     defer,
+    defer_many,
     discard,
     find,
     get,
@@ -31,7 +33,7 @@ from app.queue.rows import (
     waiting_twin,
 )
 from app.queue.running import Run, current
-from app.queue.upkeep import cron_every, forget_workers, put_back_unowned, sweep
+from app.queue.upkeep import cron_every, forget_tallies, forget_workers, put_back_unowned, sweep
 
 __all__ = [
     "HIGH",
@@ -57,8 +59,11 @@ __all__ = [
     "cron_every",
     "current",
     "defer",
+    "defer_many",
     "discard",
+    "done",
     "find",
+    "forget_tallies",
     "forget_workers",
     "get",
     "health",

@@ -40,7 +40,7 @@ class Worker:
     queues: list[str]
     version: str
     concurrency: int
-    runs: list[int]
+    jobs: list[int]
     started_at: datetime
     seen_at: datetime
     stopping: bool
@@ -59,22 +59,30 @@ async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
         QueueHealth,
         """
         WITH counted AS (
-            SELECT jobs.queue_name AS name,
-                   count(*) FILTER (WHERE status = 'todo'
-                                      AND coalesce(scheduled_at, '-infinity') <= now()) AS waiting,
-                   count(*) FILTER (WHERE status = 'todo' AND scheduled_at > now()) AS scheduled,
-                   count(*) FILTER (WHERE status = 'doing') AS running,
-                   count(*) FILTER (WHERE status = 'failed') AS failed,
-                   count(*) FILTER (WHERE status = 'succeeded') AS done,
-                   extract(epoch FROM now() - min(greatest(records.put_at, scheduled_at))
-                           FILTER (WHERE status = 'todo' AND coalesce(scheduled_at, '-infinity') <= now())
-                          )::float8 AS oldest_wait_s,
-                   count(*) FILTER (WHERE status = 'doing' AND leases.worker_id IS NULL) AS stalled
-              FROM procrastinate_jobs AS jobs
-              LEFT JOIN job_records AS records ON records.job_id = jobs.id
-              LEFT JOIN worker_leases AS leases
-                     ON leases.worker_id = jobs.worker_id AND leases.seen_at > now() - interval '30 s'
-             GROUP BY jobs.queue_name),
+            SELECT name, sum(waiting) AS waiting, sum(scheduled) AS scheduled, sum(running) AS running,
+                   sum(failed) AS failed, sum(stalled) AS stalled, sum(done) AS done
+              FROM (SELECT queue_name::text AS name, count(*) FILTER (WHERE scheduled_at IS NULL) AS waiting,
+                           count(scheduled_at) AS scheduled, 0 AS running, 0 AS failed, 0 AS stalled, 0 AS done
+                      FROM procrastinate_jobs WHERE status = 'todo' GROUP BY queue_name
+                     UNION ALL
+                    SELECT jobs.queue_name, 0, 0, count(*), 0,
+                           count(*) FILTER (WHERE leases.worker_id IS NULL AND workers.id IS NULL), 0
+                      FROM procrastinate_jobs AS jobs
+                      LEFT JOIN worker_leases AS leases
+                             ON leases.worker_id = jobs.worker_id AND leases.seen_at > now() - interval '30 s'
+                      LEFT JOIN procrastinate_workers AS workers
+                             ON workers.id = jobs.worker_id AND workers.last_heartbeat > now() - interval '30 s'
+                     WHERE status = 'doing'
+                     GROUP BY jobs.queue_name
+                     UNION ALL
+                    SELECT queue_name, 0, 0, 0, count(*), 0, 0
+                      FROM procrastinate_jobs WHERE status = 'failed' GROUP BY queue_name
+                     UNION ALL
+                    SELECT queue, 0, 0, 0, 0, 0, sum(many)
+                      FROM queue_tallies
+                     WHERE outcome = 'done' AND at > now() - interval '7 days'
+                     GROUP BY queue) AS parts
+             GROUP BY name),
         names AS (
             SELECT name, place FROM unnest(%(names)s::text[]) WITH ORDINALITY AS given (name, place)
              UNION ALL
@@ -82,21 +90,28 @@ async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
         shown AS (
             SELECT names.name, coalesce(waiting, 0) AS waiting, coalesce(scheduled, 0) AS scheduled,
                    coalesce(running, 0) AS running, coalesce(failed, 0) AS failed, coalesce(done, 0) AS done,
-                   oldest_wait_s, coalesce(stalled, 0) AS stalled, names.place,
+                   (SELECT extract(epoch FROM now() - min(greatest(put_at, waiting_until)))::float8
+                      FROM job_records
+                     WHERE job_id IN (SELECT id FROM procrastinate_jobs AS jobs
+                                       WHERE jobs.queue_name = names.name AND jobs.status = 'todo'
+                                         AND jobs.scheduled_at IS NULL
+                                       ORDER BY id
+                                       LIMIT 100)) AS oldest_wait_s,
+                   coalesce(stalled, 0) AS stalled, names.place,
                    (SELECT count(*) FROM worker_leases
                      WHERE names.name = ANY (queues) AND NOT stopping
                        AND seen_at > now() - interval '30 s') AS workers,
                    pauses.queue IS NOT NULL AS paused, pauses.reason AS pause_reason,
-                   (SELECT max(ended_at) FROM attempts
-                     WHERE attempts.queue = names.name AND outcome = 'done'
-                       AND ended_at > now() - interval '1 day') AS last_done_at,
+                   (SELECT max(at) FROM queue_tallies AS tallies
+                     WHERE tallies.queue = names.name AND outcome = 'done'
+                       AND at > now() - interval '1 day') AS last_done_at,
                    (SELECT reason FROM attempts
                      WHERE attempts.queue = names.name AND outcome IN ('failed', 'gave_up', 'lost')
                        AND ended_at > now() - interval '1 day'
                      ORDER BY ended_at DESC LIMIT 1) AS last_error
               FROM names
               LEFT JOIN counted ON counted.name = names.name
-              LEFT JOIN pauses ON pauses.queue = names.name)
+              LEFT JOIN pauses ON pauses.queue = names.name AND pauses.kind = 'queue')
         SELECT {columns} FROM shown ORDER BY place, name""",
         {"names": names},
     )
@@ -123,7 +138,9 @@ async def workers(conn: db.Conn) -> list[Worker]:
         Worker,
         """
         SELECT {columns}
-          FROM (SELECT *, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s
+          FROM (SELECT worker_id, name, host, pid, queues, version, concurrency, coalesce(jobs, '{}') AS jobs,
+                       started_at, seen_at, stopping, listening,
+                       extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s
                   FROM worker_leases) AS seen
          ORDER BY age_s >= 30, worker_id""",
     )
@@ -136,10 +153,12 @@ async def stalled(conn: db.Conn) -> int:
             conn,
             """
             SELECT count(*)
-              FROM attempts
+              FROM procrastinate_jobs AS jobs
               LEFT JOIN worker_leases AS leases
-                     ON leases.worker_id = attempts.worker_id AND leases.seen_at > now() - interval '30 s'
-             WHERE attempts.outcome IS NULL AND leases.worker_id IS NULL""",
+                     ON leases.worker_id = jobs.worker_id AND leases.seen_at > now() - interval '30 s'
+              LEFT JOIN procrastinate_workers AS workers
+                     ON workers.id = jobs.worker_id AND workers.last_heartbeat > now() - interval '30 s'
+             WHERE jobs.status = 'doing' AND leases.worker_id IS NULL AND workers.id IS NULL""",
         )
     )
 

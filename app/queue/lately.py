@@ -67,10 +67,9 @@ async def pace(conn: db.Conn) -> dict[str, list[int]]:
     found = await db.rows(
         conn,
         """
-        SELECT queue, least(%(pieces)s - 1, floor(extract(epoch FROM now() - ended_at) / %(piece_s)s))::int,
-               count(*)
-          FROM attempts
-         WHERE outcome = 'done' AND ended_at > now() - make_interval(secs => %(pieces)s * %(piece_s)s)
+        SELECT queue, least(%(pieces)s - 1, floor(extract(epoch FROM now() - at) / %(piece_s)s))::int, sum(many)
+          FROM queue_tallies
+         WHERE outcome = 'done' AND at > now() - make_interval(secs => %(pieces)s * %(piece_s)s)
          GROUP BY 1, 2""",
         {"pieces": PIECES, "piece_s": PIECE_S},
     )
@@ -98,10 +97,10 @@ async def last_runs(conn: db.Conn, tasks: list[str]) -> dict[str, LastRun]:
     return {last.task: last for last in found}
 
 
-async def runs(conn: db.Conn, numbers: list[int]) -> dict[int, tuple[int, str]]:
-    """Job and task of these runs, by the run's number."""
-    found = await db.rows(conn, "SELECT run, job_id, task FROM attempts WHERE run = ANY (%s)", [numbers])
-    return {int(run): (int(job_id), str(task)) for run, job_id, task in found}
+async def tasks(conn: db.Conn, job_ids: list[int]) -> dict[int, str]:
+    """The tasks of these jobs, by the job's id."""
+    found = await db.rows(conn, "SELECT id, task_name FROM procrastinate_jobs WHERE id = ANY (%s)", [job_ids])
+    return {int(job_id): str(task) for job_id, task in found}
 
 
 async def worker_names(conn: db.Conn, worker_ids: list[int]) -> dict[int, str]:

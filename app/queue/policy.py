@@ -46,6 +46,9 @@ class Queue:
     tries: int | None = None
     first_wait_s: float | None = None
     most: tuple[int, float] | None = None
+    everywhere: int | None = None
+    each: int | None = None
+    fair: int | None = None
 
     def effective(self) -> EffectiveQueue:
         """The values in force: the environment's, else this line's, else the house's (S0.5, S0.6)."""
@@ -58,13 +61,16 @@ class Queue:
             given.tries or self.tries or house.max_retries,
             _first(given.first_wait_s, self.first_wait_s, house.backoff_delay / 1000),
             most,
+            self.everywhere,
+            self.each,
+            self.fair,
         )
 
 
 @dataclass(frozen=True)
 class EffectiveQueue:
     """`together` runs at once in one worker, `tries` in all, `first_wait_s` doubling, `most` (n, seconds) or
-    None.
+    None. Over all workers: `everywhere` runs at once, `each` of one owner, `fair` of one while others wait.
     """
 
     name: str
@@ -72,6 +78,9 @@ class EffectiveQueue:
     tries: int
     first_wait_s: float
     most: tuple[int, float] | None
+    everywhere: int | None = None
+    each: int | None = None
+    fair: int | None = None
 
 
 def _first(*values: float | None) -> float:

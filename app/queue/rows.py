@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from app import config, db, events, log
+from app import config, db, log
 from app.errors import NotFound, Refused, WrongState
 from app.queue import policy
 
@@ -143,15 +143,54 @@ async def defer(
     return job_id
 
 
+async def defer_many(
+    conn: db.Conn,
+    job: policy.Job,
+    *,
+    workspace_id: int | None,
+    args: Sequence[dict[str, Any]],
+    priority: int | None = None,
+    at: datetime | None = None,
+) -> list[int]:
+    """Put one job for each of `args`, in one statement of the caller's transaction; gives the ids of the new ones,
+    in order. One whose twin with the same `once` waits already is left out. Refused like `defer`.
+    """
+    if not config.get().queue_enabled:
+        raise Refused("The queue is switched off (QUEUE_ENABLED=false).", code="queue_disabled", status=503)
+    for given in args:
+        job.check(given)
+    found = await db.rows(
+        conn,
+        "SELECT put_jobs(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            job.queue.name,
+            job.name,
+            policy.to_engine(job.priority if priority is None else priority),
+            [job.filled(job.lock, given) for given in args] if job.lock else None,
+            [job.filled(job.once, given) for given in args] if job.once else None,
+            Jsonb(list(args)),
+            at,
+            workspace_id,
+            log.correlation_id() or uuid.uuid4().hex,
+        ],
+    )
+    return [int(row[0]) for row in found]
+
+
 _JOB = """
     SELECT jobs.id, jobs.queue_name AS queue, jobs.task_name AS task, jobs.status::text AS status, jobs.priority,
            jobs.args, records.workspace_id, coalesce(records.correlation_id, '') AS correlation_id,
            coalesce(records.put_at, to_timestamp(0)) AS put_at, jobs.scheduled_at, records.waiting_for,
-           records.waiting_until, records.cancel_reason, records.ended_at, coalesce(records.round, 1) AS round,
+           records.waiting_until, records.cancel_reason,
+           CASE WHEN jobs.status NOT IN ('todo', 'doing')
+                THEN coalesce(records.ended_at, (SELECT max(attempts.ended_at) FROM attempts
+                                                  WHERE attempts.job_id = jobs.id)) END AS ended_at,
+           coalesce(records.round, 1) AS round,
            coalesce(records.rescues, 0) AS rescues, jobs.lock, jobs.queueing_lock AS once, jobs.worker_id,
-           (SELECT count(*) FROM attempts
-             WHERE attempts.job_id = jobs.id AND attempts.round = coalesce(records.round, 1)
-               AND coalesce(outcome, 'running') NOT IN ('waiting', 'handed_back')) AS tries,
+           (jobs.status = 'doing')::integer
+           + (SELECT count(*) FROM attempts
+               WHERE attempts.job_id = jobs.id AND attempts.round = coalesce(records.round, 1)
+                 AND outcome NOT IN ('waiting', 'handed_back')) AS tries,
            latest.reason AS last_reason, latest.error_code AS last_code
       FROM procrastinate_jobs AS jobs
       LEFT JOIN job_records AS records ON records.job_id = jobs.id
@@ -242,12 +281,31 @@ async def get(conn: db.Conn, job_id: int) -> JobRow:
 
 
 async def attempts(conn: db.Conn, job_id: int) -> list[Attempt]:
-    """Every run of the job that was a run, newest first."""
+    """Every run of the job, newest first; the one that goes on has no outcome yet, and no number (0) until its
+    worker's next heartbeat tells it.
+    """
     return await db.many(
         conn,
         Attempt,
-        "SELECT {columns} FROM attempts WHERE job_id = %s ORDER BY run DESC LIMIT 100",
-        [job_id],
+        """
+        SELECT {columns}
+          FROM (SELECT run, job_id, round, worker_id, queue, task, started_at, ended_at, outcome, error_kind,
+                       error_code, reason, detail, next_at
+                  FROM attempts
+                 WHERE job_id = %(job)s AND outcome IS NOT NULL
+                 UNION ALL
+                SELECT coalesce(leases.runs[array_position(leases.jobs, jobs.id)], 0), jobs.id,
+                       coalesce(records.round, 1), coalesce(jobs.worker_id, 0), jobs.queue_name, jobs.task_name,
+                       coalesce((SELECT max(at) FROM procrastinate_events AS told
+                                  WHERE told.job_id = jobs.id AND told.type = 'started'), now()),
+                       NULL, NULL, NULL, NULL, NULL, NULL, NULL
+                  FROM procrastinate_jobs AS jobs
+                  LEFT JOIN job_records AS records ON records.job_id = jobs.id
+                  LEFT JOIN worker_leases AS leases ON leases.worker_id = jobs.worker_id
+                 WHERE jobs.id = %(job)s AND jobs.status = 'doing') AS runs
+         ORDER BY outcome IS NULL DESC, run DESC
+         LIMIT 100""",
+        {"job": job_id},
     )
 
 
@@ -349,7 +407,7 @@ async def pause(conn: db.Conn, queue: str, *, by: int, reason: str = "") -> None
 
 async def resume(conn: db.Conn, queue: str) -> None:
     """Let the queue go on; its workers are woken."""
-    await conn.execute("DELETE FROM pauses WHERE queue = %s", [queue])
+    await conn.execute("DELETE FROM pauses WHERE queue = %s AND kind = 'queue'", [queue])
     await conn.execute("SELECT wake_queue(%s, 0)", [queue])
 
 
@@ -361,13 +419,6 @@ async def audit(
         "INSERT INTO audit (user_id, action, subject, many, detail) VALUES (%s, %s, %s, %s, %s)",
         [user_id, action, subject, many, Jsonb(detail)],
     )
-
-
-async def emit_end(
-    conn: db.Conn, name: str, job_id: int, workspace_id: int | None, run: int | None, **detail: Any
-) -> None:
-    """The completion or failure event of a task (S2.46, S2.47)."""
-    await events.emit(conn, name, f"job-{job_id}", workspace_id=workspace_id, run=run, **detail)
 
 
 async def statuses(conn: db.Conn, job_ids: Sequence[int]) -> dict[int, str]:

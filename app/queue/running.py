@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from app import log
 from app.errors import Interrupted
 
 # Older than this a lease counts as lost, well before others take it for dead at 30 s (reliability, section
@@ -33,7 +33,7 @@ class Lease:
         return self.age_s < LEASE_S
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Run:
     """One run of one job. `number` fences every write it makes."""
 
@@ -44,7 +44,23 @@ class Run:
     workspace_id: int | None
     tries: int
     lease: Lease
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    # Asked to stop: what it does not finish is done by another run.
+    stopping: bool = False
+    # The step has returned; `done`: and its outcome went with the step's own commit.
+    ended: bool = False
+    done: bool = False
+    began: float = field(default_factory=time.monotonic)
+    turn: int = 0
+    round: int = 1
+    worker_id: int | None = None
+    correlation_id: str = ""
+
+    def fields(self) -> dict[str, object]:
+        """What every line of log within this run carries."""
+        return {
+            "job_id": self.job_id, "run": self.number, "queue": self.queue, "task": self.task,
+            "attempt": self.tries, "correlation_id": self.correlation_id,
+        }  # fmt: skip
 
     def check_lease(self) -> None:
         """Right before an irreversible call: raises Interrupted when this worker may already count as dead."""
@@ -61,5 +77,6 @@ def current() -> Run:
 
 
 def enter(run: Run) -> None:
-    """Make `run` the current one of this asyncio task and of those it starts."""
+    """Make `run` the current one of this asyncio task and of those it starts; its lines of log name it."""
     _current.set(run)
+    log.name_by(run.fields)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from app import db
 
 FORGET_WORKER_S = 600
+SILENT_S = 300
 KEEP_DAYS, KEEP_FAILED_DAYS = 7, 30
 BATCH = 5_000
 
@@ -27,8 +28,8 @@ async def forget_workers(conn: db.Conn) -> int:
         """
         DELETE FROM worker_leases
          WHERE seen_at < now() - make_interval(secs => %s)
-           AND NOT EXISTS (SELECT FROM attempts
-                            WHERE attempts.worker_id = worker_leases.worker_id AND outcome IS NULL)
+           AND NOT EXISTS (SELECT FROM procrastinate_jobs AS jobs
+                            WHERE jobs.worker_id = worker_leases.worker_id AND jobs.status = 'doing')
         RETURNING worker_id""",
         [FORGET_WORKER_S],
     )
@@ -43,38 +44,67 @@ async def forget_workers(conn: db.Conn) -> int:
 
 
 async def put_back_unowned(conn: db.Conn) -> int:
-    """Jobs that stand in `doing` without an open run go back in line: the slow net of the stalled check
-    (S1.16).
+    """Jobs in `doing` whose worker nobody has heard of for five minutes go back in line: the slow net of the
+    stalled check (S1.16) under the look that follows each heartbeat.
     """
-    found = await db.rows(
+    return await db.run(
         conn,
         """
         UPDATE procrastinate_jobs AS jobs
-           SET status = 'todo', scheduled_at = NULL, worker_id = NULL, abort_requested = false
+           SET status = 'todo', scheduled_at = NULL, worker_id = NULL, abort_requested = false,
+               attempts = attempts + 1
          WHERE status = 'doing'
-           AND NOT EXISTS (SELECT FROM attempts WHERE attempts.job_id = jobs.id AND outcome IS NULL)
            AND NOT EXISTS (SELECT FROM worker_leases
-                            WHERE worker_id = jobs.worker_id AND seen_at > now() - interval '30 s')
+                            WHERE worker_id = jobs.worker_id AND seen_at > now() - make_interval(secs => %(silent)s))
+           AND NOT EXISTS (SELECT FROM procrastinate_workers AS workers
+                            WHERE workers.id = jobs.worker_id
+                              AND last_heartbeat > now() - make_interval(secs => %(silent)s))
+           AND (SELECT max(at) FROM procrastinate_events AS told
+                 WHERE told.job_id = jobs.id AND told.type = 'started') < now() - make_interval(secs => %(silent)s)
            AND NOT EXISTS (SELECT FROM procrastinate_jobs AS twin
-                            WHERE twin.queueing_lock = jobs.queueing_lock AND twin.status = 'todo')
-        RETURNING id""",
+                            WHERE twin.queueing_lock = jobs.queueing_lock AND twin.status = 'todo')""",
+        {"silent": SILENT_S},
     )
-    return len(found)
 
 
 async def sweep(conn: db.Conn) -> int:
-    """Remove one batch of old ended jobs (done 7 days, failed 30); attempts and records go along."""
+    """Remove one batch of old ended jobs (done 7 days, failed 30) with their attempts and records."""
     return await db.run(
         conn,
         """
         DELETE FROM procrastinate_jobs
-         WHERE id IN (SELECT job_id
-                        FROM job_records
-                        JOIN procrastinate_jobs AS jobs ON jobs.id = job_records.job_id
-                       WHERE ended_at < now() - make_interval(days => CASE jobs.status WHEN 'failed' THEN %s
-                       ELSE %s END)
-                         AND jobs.status NOT IN ('todo', 'doing')
-                       ORDER BY ended_at
-                       LIMIT %s)""",
-        [KEEP_FAILED_DAYS, KEEP_DAYS, BATCH],
+         WHERE id = ANY (ARRAY(
+                   SELECT jobs.id
+                     FROM procrastinate_jobs AS jobs
+                     LEFT JOIN job_records AS records ON records.job_id = jobs.id
+                    CROSS JOIN LATERAL (
+                        SELECT coalesce(records.ended_at,
+                                        (SELECT max(ended_at) FROM attempts WHERE attempts.job_id = jobs.id),
+                                        (SELECT max(at) FROM procrastinate_events AS told WHERE told.job_id = jobs.id),
+                                        '-infinity') AS ended_at) AS over
+                    WHERE jobs.status NOT IN ('todo', 'doing')
+                      AND (records.put_at IS NULL OR records.put_at < now() - make_interval(days => %(days)s))
+                      AND over.ended_at < now() - make_interval(days => CASE jobs.status WHEN 'failed'
+                                                                             THEN %(failed)s ELSE %(days)s END)
+                    ORDER BY jobs.id
+                    LIMIT %(batch)s))""",
+        {"days": KEEP_DAYS, "failed": KEEP_FAILED_DAYS, "batch": BATCH},
     )
+
+
+async def forget_tallies(conn: db.Conn) -> int:
+    """Join the tallies of each past hour to one row a queue, task and outcome; forget what is older than the jobs."""
+    await conn.execute(
+        """
+        WITH old AS (
+            DELETE FROM queue_tallies
+             WHERE at < date_trunc('hour', now()) - interval '1 h'
+            RETURNING *)
+        INSERT INTO queue_tallies (at, queue, task, outcome, many, ran_s)
+        SELECT date_trunc('hour', at), queue, task, outcome, sum(many), sum(ran_s)
+          FROM old
+         WHERE at > now() - make_interval(days => %s)
+         GROUP BY 1, 2, 3, 4""",
+        [KEEP_DAYS],
+    )
+    return await db.run(conn, "DELETE FROM owner_turns WHERE at < now() - interval '1 day'")

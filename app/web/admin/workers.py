@@ -22,7 +22,7 @@ async def listed(request: Request) -> Response:
 async def _show(request: Request, template: str) -> Response:
     async with db.house() as conn:
         found = await queue.workers(conn)
-        runs = await queue.lately.runs(conn, [run for worker in found for run in worker.runs])
+        tasks = await queue.lately.tasks(conn, [job_id for worker in found for job_id in worker.jobs])
     served = {name for worker in found if worker.lives and not worker.stopping for name in worker.queues}
     unserved = [line.name for line in jobs.QUEUES if line.name not in served]
-    return frame.show(request, template, workers=found, runs=runs, unserved=unserved)
+    return frame.show(request, template, workers=found, tasks=tasks, unserved=unserved)
