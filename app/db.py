@@ -137,13 +137,15 @@ async def open_pools(
     """
     _doors.statement_s = _STATEMENT_S["web" if pages else "work"]
     try:
-        _doors.house = await _opened(_pool(dsn, "house", most, pooled), wait_s)
+        _doors.house = await _opened(
+            _pool(dsn, "web house" if pages else "worker house", most, pooled), wait_s
+        )
         async with _doors.house.connection() as conn:
             if not await _is_migrated(conn):
                 raise Retryable("The database has no tables yet: run `backlot migrate`.", code="not_migrated")
             _doors.roles = await _has_roles(conn)
         if pages:
-            _doors.pages = await _opened(_pool(dsn, "pages", most, pooled), wait_s)
+            _doors.pages = await _opened(_pool(dsn, "web pages", most, pooled), wait_s)
         await check_rules()
         await check_clock()
     except BaseException:
@@ -153,7 +155,9 @@ async def open_pools(
 
 async def connect(dsn: str) -> AsyncConnection[tuple[Any, ...]]:
     """One connection of its own, in autocommit, for LISTEN; a dead network is noticed as by the pools."""
-    conn = await AsyncConnection.connect(make_conninfo(dsn, **network(dsn)), autocommit=True)
+    conn = await AsyncConnection.connect(
+        make_conninfo(dsn, **network(dsn), application_name="backlot web hub"), autocommit=True
+    )
     await _suit(conn)
     return conn
 
@@ -183,10 +187,15 @@ def hosts(dsn: str) -> list[str]:
 async def hand(dsn: str, name: str) -> Conn:
     """One connection of its own that acts for the house, each statement in its own commit: the worker's pump and
     ear. Past any pooler, so what it is told at the start holds. Whoever asks by it sets a time limit.
+
+    Permanent when a pooler is in front after all: it would give what we say here to somebody else (section 5).
     """
     conn: Conn = await AsyncConnection.connect(
         make_conninfo(dsn, **network(dsn), application_name=name), autocommit=True
     )
+    if await _suit(conn):
+        await conn.close()
+        raise Permanent("A worker's address must go past the pooler: set DATABASE_DIRECT_URL.", code="pooled")
     await conn.execute(
         """
         SELECT set_config('role', %s, false), set_config('app.house', 'on', false),
@@ -194,22 +203,6 @@ async def hand(dsn: str, name: str) -> Conn:
         [HOUSE_ROLE if _doors.roles else "none", f"{_STATEMENT_S['work']}s"],
     )
     return conn
-
-
-async def standing(dsn: str) -> dict[str, tuple[bool, str]]:
-    """Of each server this address names: whether it answers, and whether it takes writes, or why it does not answer."""
-    parts = {name: value for name, value in conninfo_to_dict(dsn).items() if name != "target_session_attrs"}
-    found: dict[str, tuple[bool, str]] = {}
-    for name in hosts(dsn):
-        host, _, port = name.rpartition(":")
-        alone = parts | {"host" if parts.get("host") else "hostaddr": host, "port": port}
-        try:
-            async with await connect(make_conninfo("", **alone)) as conn:
-                waits = await value(conn, "SELECT pg_is_in_recovery()")
-                found[name] = (True, "is a standby" if waits else "takes writes")
-        except psycopg.Error as error:
-            found[name] = (False, f"cannot be reached: {_reason(error)}".rstrip("."))
-    return found
 
 
 async def ensure_pools(dsn: str, *, pages: bool, most: int = 10, pooled: bool = False) -> None:
@@ -263,8 +256,8 @@ async def _opened(pool: AsyncConnectionPool[Line], wait_s: float) -> AsyncConnec
         await pool.open(wait=True, timeout=wait_s)
     except (PoolTimeout, psycopg.Error) as error:
         await pool.close()
-        reason = await unreachable(str(pool.conninfo)) or "The database does not answer."
-        raise Retryable(reason, code="database_away") from error
+        why = await unreachable(str(pool.conninfo)) or "The database does not answer."
+        raise Retryable(why, code="database_away") from error
     return pool
 
 
@@ -283,14 +276,14 @@ async def unreachable(dsn: str) -> str | None:
         # What the driver says of it may quote the password.
         return f"{setting}: this is no address that PostgreSQL understands."
     except psycopg.Error as error:
-        return f"{setting}: {where} cannot be reached: {_reason(error)}"
+        return f"{setting}: {where} cannot be reached: {reason(error)}"
 
 
 # What the driver writes of each host when there were several.
 _ATTEMPT = re.compile(r"^- host: '?(.*?)'?, port: '?(.*?)'?, hostaddr: .*?: (.*)$", re.MULTILINE)
 
 
-def _reason(error: psycopg.Error) -> str:
+def reason(error: psycopg.Error) -> str:
     """What the server or the system said, in one line without what the driver puts before it; of each host that
     said something of its own.
     """

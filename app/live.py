@@ -26,6 +26,8 @@ from app.errors import HouseError
 CHANNEL = "live"
 ECHO = "live-echo"
 EVERY_S = 0.25
+# Workers beat every ten seconds; a silence of so long asks for a reason.
+SILENT_S = 15.0
 # A notice to ourselves is back by then, or none will come (reliability, section 5).
 ECHO_S = 2.0
 POLL_S = 5.0
@@ -41,8 +43,11 @@ class Notice:
 
 async def tell(conn: db.Conn, *topics: str) -> None:
     """Say on commit that these topics changed. Told twice in one transaction is heard once."""
-    for topic in topics:
-        await conn.execute("SELECT pg_notify(%s, %s)", [CHANNEL, json.dumps({"t": topic})])
+    if topics:
+        await conn.execute(
+            "SELECT pg_notify(%s, notice) FROM unnest(%s::text[]) AS notice",
+            [CHANNEL, [json.dumps({"t": topic}) for topic in topics]],
+        )
 
 
 async def tell_percent(conn: db.Conn, topic: str, percent: float) -> None:
@@ -193,14 +198,17 @@ class Hub:
         return False
 
     async def _hear(self, conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        """Listen until the connection breaks. A silent connection is asked every ten seconds whether it
-        lives.
+        """Listen until the connection breaks. Each worker's heartbeat is heard here, so a connection that was
+        silent for a while has lost its workers or itself: only then it is asked whether it lives.
         """
         while True:
-            async for notice in conn.notifies(timeout=10):
+            heard = False
+            async for notice in conn.notifies(timeout=SILENT_S):
+                heard = True
                 if notice.channel == CHANNEL:
                     self.spread(notice.payload)
-            await _lives(conn)
+            if not heard:
+                await _lives(conn)
 
     async def _poll(self) -> None:
         """While nothing is heard, open pages look for themselves, as long as the database would answer them."""

@@ -14,7 +14,8 @@ async def settle_target(targetId: int) -> None:
     await publishing.settle(targetId)
 
 
-@task(jobs.RELEASE_DUE, cron="* * * * *")
+# Each planned post puts its own alarm; this is the net under them.
+@task(jobs.RELEASE_DUE, cron="*/5 * * * *")
 async def release_due() -> None:
     async with db.house() as conn:
         await publishing.release_due(conn)

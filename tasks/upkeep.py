@@ -14,7 +14,7 @@ async def rescue_stalled() -> None:
         await videos.put_back_stranded(conn)
 
 
-@task(jobs.SWEEP, cron="17 * * * *")
+@task(jobs.SWEEP, cron="17 * * * *", idle_s=86_400)
 async def sweep() -> None:
     await videos.uploads.sweep()
     await storage.sweep(alive=await videos.uploads.living())

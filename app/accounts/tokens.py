@@ -14,7 +14,8 @@ from app.errors import HouseError, Permanent
 from app.platforms import Kind
 
 # Renewal runs every ten minutes, so what ends within fifteen is renewed; a call asks for five to spare.
-LEAD = timedelta(minutes=15)
+# More than an idle house's hour between two looks.
+LEAD = timedelta(minutes=75)
 SPARE = timedelta(minutes=5)
 # Of the nine seconds between SIGTERM and exit.
 SEE_THROUGH_S = 5.0

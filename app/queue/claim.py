@@ -17,6 +17,8 @@ class Bound:
     job: policy.Job
     step: Callable[..., Awaitable[None]]
     gave_up: outcome.GaveUp | None
+    # Of a periodic job: at most one tick in so many seconds while nothing moves.
+    idle_s: int | None = None
 
     def own(self, args: dict[str, Any]) -> dict[str, Any]:
         """The job's own arguments; the engine's timer adds the time of its tick, which no step of ours needs."""

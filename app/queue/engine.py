@@ -24,8 +24,13 @@ class Connector(procrastinate.PsycopgConnector):
             place = await asyncio.to_thread(db.locate)
             pool = psycopg_pool.AsyncConnectionPool(
                 place.direct_dsn,
-                # The engine's own statements (periodic ticks, its shell) act for the house.
-                kwargs={**db.NETWORK, "options": "-c app.house=on", "application_name": "backlot engine"},
+                # The engine's own statements (periodic ticks, its shell) act for the house, each in its own commit.
+                kwargs={
+                    **db.NETWORK,
+                    "autocommit": True,
+                    "options": "-c app.house=on",
+                    "application_name": "backlot engine",
+                },
                 min_size=0,
                 max_size=2,
                 timeout=10,
@@ -50,14 +55,19 @@ class HouseApp(procrastinate.App):
         self.running_worker: HouseWorker | None = None
 
     def bind(
-        self, job: policy.Job, *, gave_up: outcome.GaveUp | None = None, cron: str | None = None
+        self,
+        job: policy.Job,
+        *,
+        gave_up: outcome.GaveUp | None = None,
+        cron: str | None = None,
+        idle_s: int | None = None,
     ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
         """Decorator: this function does `job`; `gave_up(conn, job_id=, **args, reason=, code=)` runs when no
-        try is left.
+        try is left. With `cron` it is put at each tick; while nothing else moves in the house, at one in `idle_s`.
         """
 
         def keep(step: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-            self.bound[job.name] = claim.Bound(job, step, gave_up)
+            self.bound[job.name] = claim.Bound(job, step, gave_up, idle_s)
             task = self.task(
                 name=job.name,
                 queue=job.queue.name,

@@ -19,7 +19,6 @@ from typing import Any
 
 import procrastinate
 import psycopg
-from procrastinate import periodic
 from procrastinate import worker as engine
 
 from app import db, log, metrics, migrate
@@ -29,6 +28,7 @@ from app.queue.ear import Beat, Ear, Says
 from app.queue.pump import GATHER_S, Line, Pump
 from app.queue.runner import Runner
 from app.queue.running import Lease
+from app.queue.timer import Timer
 
 RESCUE_S = 15.0
 # The net while no notices arrive; else the heartbeat is the net.
@@ -307,8 +307,9 @@ class HouseWorker(engine.Worker):
             self._changed()
 
     async def _periodic(self) -> None:
-        await periodic.PeriodicDeferrer(
-            registry=self.app.periodic_registry, **self.app.periodic_defaults
+        idle_s = {name: bound.idle_s for name, bound in self.bound.items() if bound.idle_s is not None}
+        await Timer(
+            self.app.periodic_registry, idle_s, lambda: self.busy, **self.app.periodic_defaults
         ).worker()
         # With no periodic task registered it ends at once; the house always has some, so this is a long
         # breath.

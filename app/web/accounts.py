@@ -17,7 +17,7 @@ from app.web.words import Word
 
 LONGEST_NAME = 100
 # Renewal begins this long before the end; a permission that ends within the second time is told beforehand.
-RENEWED_AHEAD = timedelta(minutes=15)
+RENEWED_AHEAD = timedelta(minutes=75)
 TOLD_AHEAD = timedelta(days=14)
 SCOPES: Mapping[str, str] = {
     "user.info.basic": "see whose account it is",

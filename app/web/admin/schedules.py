@@ -20,7 +20,7 @@ from app.web.admin import frame
 WORKS: Mapping[str, tuple[queue.Job, str, str]] = {
     job.name: (job, cron, what)
     for job, cron, what in (
-        (jobs.RELEASE_DUE, "* * * * *", "Puts posts in line whose time has come."),
+        (jobs.RELEASE_DUE, "*/5 * * * *", "Puts posts in line whose own alarm was missed."),
         (jobs.RENEW_TOKENS, "*/10 * * * *", "Renews the access of accounts before it ends."),
         (
             jobs.RESCUE_STALLED,
