@@ -54,28 +54,30 @@ END $$;
 
 CREATE FUNCTION house_jobs_changed() RETURNS trigger LANGUAGE plpgsql
 SET enable_hashjoin = on SET enable_nestloop = off AS $$
+DECLARE
+    _rare boolean;
 BEGIN
-    INSERT INTO procrastinate_events (job_id, type)
-    SELECT id, type
-      FROM (SELECT changed.id,
-                   CASE WHEN before.status = 'todo' AND changed.status = 'doing' THEN 'started'
-                        WHEN before.status = 'doing' AND changed.status = 'todo' THEN 'deferred_for_retry'
-                        WHEN before.status = 'doing' AND changed.status = 'failed' THEN 'failed'
-                        WHEN before.status = 'doing' AND changed.status = 'succeeded' THEN 'succeeded'
-                        WHEN before.status = 'todo' AND changed.status IN ('cancelled', 'failed', 'succeeded')
-                        THEN 'cancelled'
-                        WHEN before.status = 'doing' AND changed.status = 'aborted' THEN 'aborted'
-                        WHEN before.status = 'failed' AND changed.status = 'todo' THEN 'retried'
-                   END::procrastinate_job_event_type AS type
-              FROM before JOIN changed ON changed.id = before.id
-             WHERE before.status <> changed.status) AS moved
-     WHERE type IS NOT NULL;
-    IF EXISTS (SELECT FROM changed WHERE scheduled_at IS NOT NULL AND status = 'todo') THEN
+    WITH moved AS (
+        SELECT changed.id,
+               CASE WHEN before.status = 'todo' AND changed.status = 'doing' THEN 'started'
+                    WHEN before.status = 'doing' AND changed.status = 'todo' THEN 'deferred_for_retry'
+                    WHEN before.status = 'doing' AND changed.status = 'failed' THEN 'failed'
+                    WHEN before.status = 'doing' AND changed.status = 'succeeded' THEN 'succeeded'
+                    WHEN before.status = 'todo' AND changed.status IN ('cancelled', 'failed', 'succeeded')
+                    THEN 'cancelled'
+                    WHEN before.status = 'doing' AND changed.status = 'aborted' THEN 'aborted'
+                    WHEN before.status = 'failed' AND changed.status = 'todo' THEN 'retried'
+               END::procrastinate_job_event_type AS type,
+               changed.abort_requested OR changed.status = 'todo' AND changed.scheduled_at IS NOT NULL AS rare
+          FROM before JOIN changed ON changed.id = before.id
+         WHERE before.status <> changed.status OR changed.abort_requested OR changed.scheduled_at IS NOT NULL),
+    told AS (
+        INSERT INTO procrastinate_events (job_id, type) SELECT id, type FROM moved WHERE type IS NOT NULL)
+    SELECT bool_or(rare) INTO _rare FROM moved;
+    IF _rare THEN
         INSERT INTO procrastinate_events (job_id, type, at)
         SELECT changed.id, 'scheduled', changed.scheduled_at FROM changed
          WHERE changed.status = 'todo' AND changed.scheduled_at IS NOT NULL;
-    END IF;
-    IF EXISTS (SELECT FROM changed WHERE abort_requested) THEN
         INSERT INTO procrastinate_events (job_id, type)
         SELECT changed.id, 'abort_requested'
           FROM before JOIN changed ON changed.id = before.id
@@ -301,6 +303,11 @@ CREATE FUNCTION ripen_jobs(_most integer DEFAULT 1000) RETURNS bigint LANGUAGE p
 DECLARE
     _many bigint;
 BEGIN
+    IF (SELECT scheduled_at FROM procrastinate_jobs
+         WHERE status = 'todo' AND scheduled_at IS NOT NULL
+         ORDER BY scheduled_at LIMIT 1) <= clock_timestamp() IS NOT TRUE THEN
+        RETURN 0;
+    END IF;
     UPDATE procrastinate_jobs
        SET scheduled_at = NULL
      WHERE id = ANY (ARRAY(SELECT id
@@ -457,6 +464,21 @@ BEGIN
     _locks := (SELECT lock FROM procrastinate_jobs
                 WHERE status = 'todo' AND scheduled_at IS NULL AND lock IS NOT NULL
                 ORDER BY lock LIMIT 1) IS NOT NULL;
+    IF NOT _locks AND _limit.each IS NULL THEN
+        -- Where everything that is ready has a place, there is nothing to share.
+        _found := ARRAY(SELECT id FROM procrastinate_jobs
+                         WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+                           AND task_name <> ALL (_paused)
+                         ORDER BY priority + 0 DESC
+                         LIMIT least(_room, 20) + 1);
+        IF cardinality(_found) <= least(_room, 20) THEN
+            _picked := ARRAY(SELECT id FROM procrastinate_jobs
+                              WHERE id = ANY (_found) AND status::text = 'todo'
+                              ORDER BY priority DESC, id
+                                FOR UPDATE SKIP LOCKED);
+            _room := 0;
+        END IF;
+    END IF;
     WHILE cardinality(_picked) < _room LOOP
         SELECT priority INTO _priority
           FROM procrastinate_jobs
