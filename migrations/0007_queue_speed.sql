@@ -614,6 +614,10 @@ BEGIN
        AND NOT EXISTS (SELECT FROM procrastinate_jobs AS twin
                         WHERE twin.queueing_lock = jobs.queueing_lock AND twin.status = 'todo');
     GET DIAGNOSTICS _many = ROW_COUNT;
+    -- A twin with the same queueing lock was put meanwhile: it does the work.
+    UPDATE procrastinate_jobs AS jobs
+       SET status = 'aborted', attempts = attempts + 1, abort_requested = false
+     WHERE jobs.id = ANY (_jobs) AND jobs.status = 'doing' AND jobs.worker_id = _worker;
     DELETE FROM limit_grants WHERE started AND holder = ANY (SELECT 'job-' || id FROM unnest(_jobs) AS id)
        AND key LIKE 'queue-%' AND at > now() - interval '1 h';
     PERFORM wake_queue(queue_name, 0)

@@ -1,6 +1,6 @@
 """Sending out, asking what became of it, and the alarm for what is planned."""
 
-from app import db, jobs, publishing
+from app import db, jobs, publishing, queue
 from tasks import task
 
 
@@ -19,3 +19,4 @@ async def settle_target(targetId: int) -> None:
 async def release_due() -> None:
     async with db.house() as conn:
         await publishing.release_due(conn)
+        await queue.done(conn)

@@ -52,7 +52,7 @@ class Says(NamedTuple):
 
 
 class Ear:
-    """`listen` returns only by an error. `listening` is true while notices are known to arrive."""
+    """`listen` ends by an error, or to start over. `listening` is true while notices are known to arrive."""
 
     def __init__(
         self,
@@ -70,21 +70,30 @@ class Ear:
         self.deaf = deaf
         self.listening = False
         self._deafness_said = False
+        self._again = False
         self._now = asyncio.Event()
 
     def beat_soon(self) -> None:
         """Beat at once instead of at the next tenth second, e.g. to say that this worker is stopping."""
         self._now.set()
 
+    def start_over(self) -> None:
+        """Connect anew, because this worker has another number now."""
+        self._again = True
+        self._now.set()
+
     async def listen(self) -> None:
-        """Connect, beat every ten seconds, and hear in between. Raises Retryable when the line breaks."""
+        """Connect, beat every ten seconds, and hear in between. Raises Retryable when the line breaks; ends
+        only to start over.
+        """
         conn: db.Conn | None = None
         try:
             async with asyncio.timeout(ANSWER_S):
                 conn = await db.hand(self.place.direct_dsn, "backlot ear")
                 if not self.deaf:
                     await self._subscribe(conn)
-            while True:
+            self._again = False
+            while not self._again:
                 started = time.monotonic()
                 self._now.clear()
                 await self._beat(conn)

@@ -1,4 +1,8 @@
-"""What operators and waiting people are told: depth, oldest wait, living workers, and why a job waits."""
+"""What operators and waiting people are told: depth, oldest wait, living workers, and why a job waits.
+
+The questions are functions in the migrations (0010): each goes by an index of its own and counts up to a limit,
+so the answer costs the same beside ten finished jobs and a million.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from app import config, db
 from app.queue import policy
 
 LIVING_S = 30
+# Counted exactly up to here; beyond it operators are told "2,000+".
+COUNTED = 2_000
+AHEAD_MOST = 1_000
+
+
+class Counted(int):
+    """A number of jobs. With `more` it is a lower bound, and `words` say so."""
+
+    more: bool = False
+
+    @classmethod
+    def up_to(cls, many: int, most: int = COUNTED) -> Counted:
+        """What was counted up to `most` + 1, which stands for more."""
+        made = cls(min(many, most))
+        made.more = many > most
+        return made
+
+    @property
+    def words(self) -> str:
+        return f"{int(self):,}+" if self.more else f"{int(self):,}"
 
 
 @dataclass(frozen=True)
 class QueueHealth:
-    """One queue. `waiting` may start now, `scheduled` later; `oldest_wait_s` is of those that may start."""
+    """One queue. `waiting` may start now, `scheduled` later; `oldest_wait_s` is of those that may start. `waiting`,
+    `scheduled`, `failed` and `failed_lately` (within the hour) are Counted; `done` is of the last seven days.
+    """
 
     name: str
     waiting: int
@@ -29,6 +57,7 @@ class QueueHealth:
     stalled: int
     last_done_at: datetime | None
     last_error: str | None
+    failed_lately: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,91 +83,77 @@ class Worker:
 
 async def health(conn: db.Conn, names: list[str]) -> list[QueueHealth]:
     """These queues in the order given, and any other that has jobs. For the house only."""
-    return await db.many(
+    found = await db.many(
         conn,
         QueueHealth,
         """
-        WITH counted AS (
-            SELECT name, sum(waiting) AS waiting, sum(scheduled) AS scheduled, sum(running) AS running,
-                   sum(failed) AS failed, sum(stalled) AS stalled, sum(done) AS done
-              FROM (SELECT queue_name::text AS name, count(*) FILTER (WHERE scheduled_at IS NULL) AS waiting,
-                           count(scheduled_at) AS scheduled, 0 AS running, 0 AS failed, 0 AS stalled, 0 AS done
-                      FROM procrastinate_jobs WHERE status = 'todo' GROUP BY queue_name
-                     UNION ALL
-                    SELECT jobs.queue_name, 0, 0, count(*), 0,
-                           count(*) FILTER (WHERE leases.worker_id IS NULL AND workers.id IS NULL), 0
-                      FROM procrastinate_jobs AS jobs
-                      LEFT JOIN worker_leases AS leases
-                             ON leases.worker_id = jobs.worker_id AND leases.seen_at > now() - interval '30 s'
-                      LEFT JOIN procrastinate_workers AS workers
-                             ON workers.id = jobs.worker_id AND workers.last_heartbeat > now() - interval '30 s'
-                     WHERE status = 'doing'
-                     GROUP BY jobs.queue_name
-                     UNION ALL
-                    SELECT queue_name, 0, 0, 0, count(*), 0, 0
-                      FROM procrastinate_jobs WHERE status = 'failed' GROUP BY queue_name
-                     UNION ALL
-                    SELECT queue, 0, 0, 0, 0, 0, sum(many)
-                      FROM queue_tallies
-                     WHERE outcome = 'done' AND at > now() - interval '7 days'
-                     GROUP BY queue) AS parts
-             GROUP BY name),
-        names AS (
-            SELECT name, place FROM unnest(%(names)s::text[]) WITH ORDINALITY AS given (name, place)
-             UNION ALL
-            SELECT name, 1000 FROM counted WHERE name <> ALL (%(names)s::text[])),
-        shown AS (
-            SELECT names.name, coalesce(waiting, 0) AS waiting, coalesce(scheduled, 0) AS scheduled,
-                   coalesce(running, 0) AS running, coalesce(failed, 0) AS failed, coalesce(done, 0) AS done,
-                   (SELECT extract(epoch FROM now() - min(greatest(put_at, waiting_until)))::float8
-                      FROM job_records
-                     WHERE job_id IN (SELECT id FROM procrastinate_jobs AS jobs
-                                       WHERE jobs.queue_name = names.name AND jobs.status = 'todo'
-                                         AND jobs.scheduled_at IS NULL
-                                       ORDER BY id
-                                       LIMIT 100)) AS oldest_wait_s,
-                   coalesce(stalled, 0) AS stalled, names.place,
-                   (SELECT count(*) FROM worker_leases
-                     WHERE names.name = ANY (queues) AND NOT stopping
-                       AND seen_at > now() - interval '30 s') AS workers,
-                   pauses.queue IS NOT NULL AS paused, pauses.reason AS pause_reason,
-                   (SELECT max(at) FROM queue_tallies AS tallies
-                     WHERE tallies.queue = names.name AND outcome = 'done'
-                       AND at > now() - interval '1 day') AS last_done_at,
-                   (SELECT reason FROM attempts
-                     WHERE attempts.queue = names.name AND outcome IN ('failed', 'gave_up', 'lost')
-                       AND ended_at > now() - interval '1 day'
-                     ORDER BY ended_at DESC LIMIT 1) AS last_error
-              FROM names
-              LEFT JOIN counted ON counted.name = names.name
-              LEFT JOIN pauses ON pauses.queue = names.name AND pauses.kind = 'queue')
-        SELECT {columns} FROM shown ORDER BY place, name""",
-        {"names": names},
+        SELECT {columns}
+          FROM (SELECT states.*, coalesce(ended.done, 0) AS done, ended.last_done_at
+                  FROM queue_states(%(names)s, %(most)s) AS states
+                  LEFT JOIN (SELECT queue, sum(many) AS done, max(coalesce(last_at, at)) AS last_done_at
+                               FROM queue_tallies
+                              WHERE outcome = 'done' AND at > now() - interval '7 days'
+                              GROUP BY queue) AS ended ON ended.queue = states.name) AS shown""",
+        {"names": names, "most": COUNTED},
     )
+    place = {name: number for number, name in enumerate(names)}
+    return sorted((_counted(state) for state in found), key=lambda state: place.get(state.name, len(place)))
 
 
-async def by_task(conn: db.Conn) -> list[tuple[str, str, int, int]]:
-    """(queue, task, queued, running) of everything that is not over, for the metrics (S2.84)."""
-    found = await db.rows(
-        conn,
-        """
-        SELECT queue_name, task_name,
-               count(*) FILTER (WHERE status = 'todo'), count(*) FILTER (WHERE status = 'doing')
-          FROM procrastinate_jobs
-         WHERE status IN ('todo', 'doing')
-         GROUP BY queue_name, task_name""",
-    )
-    return [(str(name), str(task), int(queued), int(running)) for name, task, queued, running in found]
+def _counted(state: QueueHealth) -> QueueHealth:
+    counts = ("waiting", "scheduled", "failed", "failed_lately")
+    return QueueHealth(**(vars(state) | {name: Counted.up_to(getattr(state, name)) for name in counts}))
+
+
+@dataclass(frozen=True)
+class TaskDepth:
+    queue: str
+    task: str
+    queued: int
+    scheduled: int
+    running: int
+
+
+async def by_task(conn: db.Conn) -> list[TaskDepth]:
+    """Everything that is not over, exactly, for the metrics (S2.84). Costs about 0.3 s for a million waiting jobs."""
+    return await db.many(conn, TaskDepth, "SELECT {columns} FROM jobs_by_task()")
+
+
+@dataclass(frozen=True)
+class LimitState:
+    """The limits of a queue in force, over all workers, and how much of each is used. `set_by` is an operator, None
+    the settings; `next_start_at` is set while the limit of starts allows none.
+    """
+
+    queue: str
+    together: int | None
+    starts: int | None
+    window_s: float | None
+    each: int | None
+    fair: int | None
+    set_by: int | None
+    set_at: datetime
+    running: int
+    started: int
+    next_start_at: datetime | None
+
+
+async def limit_states(conn: db.Conn) -> dict[str, LimitState]:
+    """The limits in force by queue; one without any is missing."""
+    return {
+        found.queue: found
+        for found in await db.many(conn, LimitState, "SELECT {columns} FROM limit_states()")
+    }
 
 
 async def workers(conn: db.Conn) -> list[Worker]:
-    """Every worker that has not signed off, the living first."""
+    """Every worker that has not signed off, the living first; a plain one of the engine has only its number."""
     return await db.many(
         conn,
         Worker,
         """
         SELECT {columns}
-          FROM (SELECT worker_id, name, host, pid, queues, version, concurrency, coalesce(jobs, '{}') AS jobs,
+          FROM (SELECT worker_id, name, host, pid, queues, version, concurrency, coalesce(jobs, '{{}}') AS jobs,
                        started_at, seen_at, stopping, listening,
                        extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s
                   FROM worker_leases) AS seen
@@ -163,42 +178,96 @@ async def stalled(conn: db.Conn) -> int:
     )
 
 
+@dataclass(frozen=True)
+class Why:
+    """What holds a waiting job, as the rows say by which jobs are taken."""
+
+    queue: str
+    task: str
+    scheduled_at: datetime | None
+    waiting_for: str | None
+    paused_kind: str | None
+    pause_reason: str | None
+    workers: int
+    together: int | None
+    starts: int | None
+    window_s: float | None
+    each: int | None
+    running: int | None
+    own_running: int
+    next_start_at: datetime | None
+    lock_held: bool
+    ahead: int
+
+
 async def waiting_reason(conn: db.Conn, job_id: int) -> dict[str, Any] | None:
     """Why an own job waits, for a page: {kind, text, until, ahead}; None when it does not wait.
 
-    Kinds: `paused`, `no_worker`, `limit` (a limit or a retry: text and time), `turn` (jobs ahead of it).
+    Kinds: `paused`, `no_worker`, `limit` (a limit or a retry), `time` (its own), `turn` (jobs ahead of it). `until`
+    is when it goes on, where that is known; `ahead` counts up to AHEAD_MOST.
     """
-    row = await (
-        await conn.execute(
-            """
-        SELECT job.queue, job.status, job.scheduled_at, job.waiting_for, pauses.queue IS NOT NULL AS paused,
-               living_workers(job.queue) AS workers, jobs_ahead(job.id) AS ahead
-          FROM owned_jobs AS job
-          LEFT JOIN pauses ON pauses.queue = job.queue
-         WHERE job.id = %s""",
-            [job_id],
-        )
-    ).fetchone()
-    if row is None or row[1] != "todo":
-        return None
-    queue, _, until, waiting_for, paused, living, ahead = row
-    if paused:
-        return _waits("paused", f"An operator has paused the queue {queue}.")
-    if not living:
-        return _waits("no_worker", f"No worker is running for the queue {queue}.")
-    if waiting_for and until is not None:
-        return _waits("limit", waiting_for, until=until)
-    if ahead:
+    cursor = conn.cursor(row_factory=psycopg.rows.class_row(Why))
+    await cursor.execute("SELECT * FROM why_waiting(%s)", [job_id])
+    why = await cursor.fetchone()
+    return None if why is None else in_words(why)
+
+
+def in_words(why: Why) -> dict[str, Any]:
+    """The first thing that has to change before the job can start, as a sentence."""
+    if why.paused_kind is not None:
+        what = f"the queue {why.queue}" if why.paused_kind == "queue" else f"all {why.task}"
+        said = f" “{why.pause_reason}”" if why.pause_reason else ""
+        return _waits("paused", f"An operator has paused {what}.{said}")
+    if not why.workers:
+        return _waits("no_worker", f"No worker is running for the queue {why.queue}.")
+    if why.scheduled_at is not None:
+        if why.waiting_for:
+            return _waits("limit", why.waiting_for, until=why.scheduled_at)
+        return _waits("time", "Its own time has not come yet.", until=why.scheduled_at)
+    if why.lock_held:
+        return _waits("turn", "Another job that must not run beside it is running.", ahead=why.ahead)
+    if why.next_start_at is not None:
+        text = f"At most {_jobs(why.starts)} of the queue {why.queue} may start in {why.window_s:g} s."
+        if not why.ahead:
+            return _waits("limit", text, until=why.next_start_at, ahead=0)
         return _waits(
-            "turn", f"{ahead} other {'job is' if ahead == 1 else 'jobs are'} ahead of it.", ahead=ahead
+            "limit", f"{text} {_ahead(why.ahead)}", next_start_at=why.next_start_at, ahead=why.ahead
         )
-    return _waits("turn", "It is next in line.", until=until, ahead=0)
+    if why.together is not None and (why.running or 0) >= why.together:
+        text = f"At most {_jobs(why.together)} of the queue {why.queue} may run at once."
+        return _waits("limit", f"{text} {_ahead(why.ahead)}" if why.ahead else text, ahead=why.ahead)
+    if why.each is not None and why.own_running >= why.each:
+        return _waits(
+            "limit", f"At most {_jobs(why.each)} of one workspace may run at once.", ahead=why.ahead
+        )
+    return _waits("turn", _ahead(why.ahead) if why.ahead else "It is next in line.", ahead=why.ahead)
+
+
+def _ahead(many: int) -> str:
+    if many >= AHEAD_MOST:
+        return f"{AHEAD_MOST:,} or more other jobs may come before it."
+    return f"{'1 other job' if many == 1 else f'{many} other jobs'} may come before it."
+
+
+def _jobs(many: int | None) -> str:
+    return f"{many} job" if many == 1 else f"{many} jobs"
 
 
 def _waits(
-    kind: str, text: str, *, until: datetime | None = None, ahead: int | None = None
+    kind: str,
+    text: str,
+    *,
+    until: datetime | None = None,
+    next_start_at: datetime | None = None,
+    ahead: int | None = None,
 ) -> dict[str, Any]:
-    return {"kind": kind, "text": text, "until": until, "ahead": ahead}
+    return {
+        "kind": kind,
+        "text": text,
+        "until": until,
+        "next_start_at": next_start_at or until,
+        "ahead": ahead,
+    }
 
 
 async def usage(conn: db.Conn) -> dict[str, Any]:

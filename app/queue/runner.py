@@ -78,8 +78,9 @@ class Runner:
         ]
 
     def open_runs(self) -> tuple[list[int], list[int]]:
-        """Jobs that run or are being written, and the numbers of their runs, in the same order."""
+        """Jobs that run, wait to run alone or are being written, and the numbers of their runs, in the same order."""
         pairs = {run.job_id: run.number for run in self.runs.values()}
+        pairs |= {job.job_id: job.run for job in self.suspects}
         pairs |= {job_id: job.run for job_id, job in self.saving.items()}
         return list(pairs), list(pairs.values())
 

@@ -302,7 +302,7 @@ class HouseWorker(engine.Worker):
             self.runner.interrupt_all("the worker was removed from the list")
             await self._register()
             self._unlisted = False
-            raise Retryable("The worker has a new number.", code="registered")
+            self.ear.start_over()
         if await self.rescuer.look():
             self._changed()
 

@@ -64,6 +64,54 @@ async def outcomes(job_id: int) -> list[str | None]:
         return [attempt.outcome for attempt in await queue.attempts(conn, job_id)][::-1]
 
 
+async def test_a_run_that_finishes_in_its_own_commit_is_done_with_it_or_not_at_all(house: House) -> None:
+    commits: list[bool] = []
+
+    async def step(number: int) -> None:
+        async with db.house() as conn:
+            await queue.audit(conn, None, "worked", f"thing-{number}")
+            await queue.done(conn)
+            if not commits:
+                commits.append(False)
+                raise Retryable("Not this time.", after_s=0)
+
+    own = queue.Job("own-commit", LINE, ("number",))
+    house.app.bind(own)(step)
+    job_id = await put(1, own)
+    await house.worker.run_until_idle(ahead=True)
+    assert (await outcomes(job_id), await status(job_id)) == (["failed", "done"], "done")
+    async with db.house() as conn:
+        assert len(await queue.lately.acts(conn, subject="thing-1")) == 1
+
+
+async def test_a_run_that_lost_its_job_cannot_finish_in_its_own_commit(house: House) -> None:
+    async def step(number: int) -> None:
+        async with db.house() as conn:
+            await conn.execute("UPDATE procrastinate_jobs SET attempts = attempts + 1")
+        async with db.house() as conn:
+            await queue.audit(conn, None, "worked", f"thing-{number}")
+            await queue.done(conn)
+
+    own = queue.Job("own-commit", LINE, ("number",))
+    house.app.bind(own)(step)
+    job_id = await put(1, own)
+    await house.worker.run_until_idle()
+    assert await outcomes(job_id) == [None], "it still belongs to whoever took it over"
+    async with db.house() as conn:
+        assert await queue.lately.acts(conn, subject="thing-1") == []
+
+
+async def test_many_jobs_put_at_once_leave_out_those_that_wait_already(house: House) -> None:
+    first = await put(2, SINGLE)
+    async with db.house() as conn:
+        ids = await queue.defer_many(
+            conn, SINGLE, workspace_id=None, args=[{"number": number} for number in (1, 2, 3)]
+        )
+    assert len(ids) == 2 and first not in ids
+    await house.worker.run_until_idle()
+    assert sorted(house.ran) == [1, 2, 3]
+
+
 async def test_a_job_put_in_a_transaction_that_rolls_back_never_existed(house: House) -> None:
     with pytest.raises(ZeroDivisionError):
         async with db.house() as conn:
