@@ -40,7 +40,8 @@
       if (out) out.textContent = range.value;
     }
     const word = form.querySelector("[data-submit-word]");
-    if (word) word.textContent = !picked("accountId") ? "Upload and brand" : picked("when") === "later" ? "Upload, brand and plan" : "Upload, brand and post";
+    const many = Number(form.dataset.many) > 1 ? ` ${form.dataset.many} videos` : "";
+    if (word) word.textContent = (!picked("accountId") ? "Upload and brand" : picked("when") === "later" ? "Upload, brand and plan" : "Upload, brand and post") + many;
     document.dispatchEvent(new CustomEvent("backlot:composer"));
   }
 
@@ -59,6 +60,7 @@
       event.target.removeAttribute("aria-invalid");
       follow(form);
     });
+    form.addEventListener("backlot:chosen", () => follow(form));
     form.addEventListener("change", (event) => {
       if (event.target.matches("[data-logo]")) addLogo(form, event.target);
       follow(form);

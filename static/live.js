@@ -55,6 +55,7 @@
     const name = CSS.escape(topic);
     for (const bar of document.querySelectorAll(`progress[data-progress="${name}"]`)) bar.value = percent;
     for (const text of document.querySelectorAll(`[data-percent="${name}"]`)) text.textContent = `${Math.round(percent)} %`;
+    document.dispatchEvent(new CustomEvent("backlot:percent", { detail: { topic, percent } }));
   }
 
   function refetchAll() {

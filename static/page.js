@@ -105,13 +105,15 @@
   const yes = (word) => (word ? `Yes, ${word[0].toLowerCase()}${word.slice(1)}` : "Yes");
   document.addEventListener("submit", async (event) => {
     const form = event.target;
-    if (form.dataset.confirm && !form.dataset.confirmed) {
+    // A form of several buttons may ask for one of them alone.
+    const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+    if (question && !form.dataset.confirmed) {
       event.preventDefault();
       event.stopImmediatePropagation();
-      const button = form.querySelector("button:not([type=button])");
-      if (!(await ask(form.dataset.confirm, yes(button?.textContent.trim())))) return;
+      const button = event.submitter ?? form.querySelector("button:not([type=button])");
+      if (!(await ask(question, yes(button?.textContent.trim())))) return;
       form.dataset.confirmed = "yes";
-      form.requestSubmit();
+      form.requestSubmit(event.submitter);
       delete form.dataset.confirmed;
     }
   }, true);
@@ -139,6 +141,12 @@
   let composing = null;
   const loadCompose = () => (composing ??= load(sends.dataset.compose));
   const loadSending = () => (loading ??= loadCompose().then(() => load(sends.content)));
+  // The page of a batch and the choice in the Library; also when a batch comes to a page that was another before.
+  let batching = null;
+  function loadBatches() {
+    if (!sends || !document.querySelector("[data-batch], #bulk")) return;
+    batching ??= load(sends.dataset.batches).catch(() => { batching = null; notLoaded(); });
+  }
   const carriesFiles = (event) => sends && [...(event.dataTransfer?.types ?? [])].includes("Files");
   function lift() { depth = 0; veil?.remove(); veil = null; }
   document.addEventListener("dragenter", (event) => {
@@ -162,6 +170,8 @@
     } catch { say("needs", "The upload could not begin. Check your connection, then drop it again."); }
   });
   const notLoaded = () => say("needs", "Part of this page could not be loaded. Load it again.");
+  Object.assign(window.backlot, { loadSending, loadBatches });
+  loadBatches();
   if (sends && document.getElementById("composer")) loadCompose().catch(notLoaded);
   if (sends && document.querySelector("[data-unfinished]")) loadSending().catch(notLoaded);
   // A form that is sent before this is loaded goes the plain way, with its file.

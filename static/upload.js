@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const { say, icon, make, csrf } = window.backlot;
-  const TOGETHER = 2, CHUNK_BYTES = 32 * 1024 * 1024, RETRY_MS = [0, 1000, 3000, 5000, 10000, 20000, 30000];
+  const TOGETHER = 2, MOST_FILES = 50, CHUNK_BYTES = 32 * 1024 * 1024, RETRY_MS = [0, 1000, 3000, 5000, 10000, 20000, 30000];
   const queue = [], rows = new Set();
   let files = [], tusLoading = null;
 
@@ -35,22 +35,53 @@
 
   // ---- one upload: its row and its states ----
   class Sending {
-    constructor(file, wishes, title) {
-      Object.assign(this, { file, wishes, title, state: "waiting", sent: 0, samples: [] });
+    // `item` is the place in a batch that the file fills: it shows there, and the batch says what is wished for it.
+    constructor(file, wishes, title, item = null) {
+      Object.assign(this, { file, wishes, title, item, state: "waiting", sent: 0, samples: [] });
       this.row = make("div", "upload-row");
       const name = make("div", "clip");
-      name.append(make("strong", "", title), " ", make("span", "muted small", title === file.name ? "" : file.name));
+      if (!item) name.append(make("strong", "", title), " ", make("span", "muted small", title === file.name ? "" : file.name));
       this.buttons = make("div", "actions");
       this.bar = make("progress");
       this.bar.max = file.size || 1;
       this.bar.value = 0;
       this.bar.setAttribute("aria-label", `Uploaded of ${title}`);
       this.note = make("p", "wide small muted num", "Waiting for its turn");
-      this.row.append(name, this.buttons, this.bar, this.note);
-      document.getElementById("sending").append(this.row);
-      tray().hidden = false;
+      if (item) this.row.append(this.bar, this.note, this.buttons);
+      else this.row.append(name, this.buttons, this.bar, this.note);
       rows.add(this);
+      if (item) this.mount();
+      else {
+        document.getElementById("sending").append(this.row);
+        tray().hidden = false;
+      }
       this.draw();
+    }
+
+    // Into its place on the batch's page; what the server tells of the place waits until nothing is sent from here.
+    mount() {
+      const slot = document.getElementById(`slot-${this.item}`);
+      if (!slot || slot.contains(this.row)) return Boolean(slot);
+      slot.setAttribute("hx-morph-skip", "");
+      slot.replaceChildren(this.row);
+      return true;
+    }
+
+    leave() {
+      rows.delete(this);
+      document.getElementById(`slot-${this.item}`)?.removeAttribute("hx-morph-skip");
+      document.dispatchEvent(new CustomEvent("backlot:again"));
+    }
+
+    // Its place is gone: called off or taken out, here or elsewhere.
+    async end() {
+      const url = this.upload?.url;
+      this.state = "cancelled";
+      rows.delete(this);
+      queue.splice(0, queue.length, ...queue.filter((one) => one !== this));
+      await this.upload?.abort();
+      if (url) this.upload._removeFromUrlStorage?.();
+      next();
     }
 
     button(word, glyph, act, kind = "") {
@@ -67,7 +98,7 @@
       if (this.state === "sending" || this.state === "waiting") buttons.push(this.button("Pause", "pause", () => this.pause()));
       if (this.state === "paused" || this.state === "broken") buttons.push(this.button(this.state === "paused" ? "Resume" : "Try again", "play", () => this.queueUp()));
       if (!["done", "refused", "finishing"].includes(this.state)) buttons.push(this.button("Cancel", "x", () => this.cancel(), "quiet"));
-      if (this.state === "refused") buttons.push(this.button("Dismiss", "x", () => this.remove(), "quiet"));
+      if (this.state === "refused" && !this.item) buttons.push(this.button("Dismiss", "x", () => this.remove(), "quiet"));
       const had = this.buttons.contains(document.activeElement);
       this.buttons.replaceChildren(...buttons);
       if (had) buttons[0]?.focus();
@@ -92,7 +123,7 @@
       try {
         await loadTus();
         if (!this.upload) this.make();
-        const previous = this.url ? [] : await this.upload.findPreviousUploads();
+        const previous = this.url || this.item ? [] : await this.upload.findPreviousUploads();
         const known = previous.filter((one) => one.uploadUrl).sort((a, b) => Date.parse(b.creationTime) - Date.parse(a.creationTime))[0];
         if (known) this.upload.resumeFromPreviousUpload(known);
         if (this.state === "sending") this.upload.start();
@@ -108,7 +139,7 @@
         storeFingerprintForResuming: true,
         removeFingerprintOnSuccess: true,
         headers: { "X-CSRF-Token": csrf(), Accept: "application/json" },
-        metadata: { filename: this.file.name, wishes: JSON.stringify(this.wishes ?? {}) },
+        metadata: { filename: this.file.name, ...(this.item ? { item: String(this.item) } : { wishes: JSON.stringify(this.wishes ?? {}) }) },
         onProgress: (sent) => this.progress(sent),
         onAfterResponse: (_, response) => { this.video = response.getHeader("Upload-Video") ?? this.video; },
         onShouldRetry: (error) => {
@@ -124,6 +155,7 @@
     progress(sent) {
       this.sent = sent;
       this.bar.value = sent;
+      if (this.item) document.dispatchEvent(new CustomEvent("backlot:sent", { detail: { item: this.item, percent: (100 * sent) / (this.file.size || 1) } }));
       const now = performance.now();
       this.samples.push([now, sent]);
       while (this.samples.length > 2 && now - this.samples[0][0] > 5000) this.samples.shift();
@@ -148,6 +180,7 @@
       this.note.setAttribute("role", "alert");
       this.note.textContent = `${this.file.name} was refused: ${reason}`;
       this.bar.remove();
+      if (this.item) this.leave();
       next();
     }
 
@@ -168,7 +201,8 @@
       await this.upload?.abort();
       if (url) await fetch(url, { method: "DELETE", headers: { "X-CSRF-Token": csrf(), "Tus-Resumable": "1.0.0" } }).catch(() => null);
       this.upload?._removeFromUrlStorage?.();
-      this.remove();
+      if (this.item) this.leave();
+      else this.remove();
       next();
     }
 
@@ -186,7 +220,8 @@
       }
       this.set("done");
       rows.delete(this);
-      await this.becomeVideo();
+      if (this.item) this.leave();
+      else await this.becomeVideo();
       next();
     }
 
@@ -228,6 +263,10 @@
   function choose(list) {
     const form = document.getElementById("composer");
     if (!form) return;
+    if (list.length > MOST_FILES) {
+      wrong(form, "file", `At most ${MOST_FILES} files at once; these are ${list.length}. Choose fewer of them.`);
+      return;
+    }
     files = [...list];
     const shown = form.querySelector("#chosen"), most = Number(form.dataset.most);
     for (const video of shown.querySelectorAll("video")) URL.revokeObjectURL(video.src);
@@ -237,9 +276,22 @@
     wrong(form, "file", "");
     const title = form.elements.title;
     title.dataset.hint ??= title.placeholder;
-    title.placeholder = files.length === 1 ? words.stem(files[0].name) : title.dataset.hint;
-    title.closest(".field").hidden = files.length > 1;
+    title.placeholder = files.length === 1 ? words.stem(files[0].name) : files.length > 1 ? "{name}" : title.dataset.hint;
+    for (const node of form.querySelectorAll("[data-several]")) node.hidden = files.length < 2;
+    form.dataset.many = files.length;
+    form.dispatchEvent(new CustomEvent("backlot:chosen"));
+    sayTitles(form);
   }
+
+  // Each file's own field shows the title it gets when nothing is written there.
+  function sayTitles(form) {
+    const common = form.elements.title?.value.trim();
+    for (const field of form.querySelectorAll("[data-title-of]")) {
+      const name = words.stem(files[field.dataset.titleOf]?.name ?? "");
+      field.placeholder = common ? common.replaceAll("{name}", name) : name;
+    }
+  }
+  document.addEventListener("input", (event) => { if (event.target.id === "title" && event.target.form?.id === "composer") sayTitles(event.target.form); });
 
   function chosenRow(form, file, at, most) {
     const row = make("li", "list-row");
@@ -316,7 +368,6 @@
   async function send(form) {
     const fields = new URLSearchParams();
     for (const [name, value] of new FormData(form)) if (typeof value === "string") fields.append(name, value);
-    if (files.length > 1) fields.delete("title");
     for (const node of form.querySelectorAll("[data-wrong]")) node.replaceChildren();
     const answer = await fetch(form.dataset.check, { method: "POST", body: fields, headers: { "X-CSRF-Token": csrf(), Accept: "application/json" } }).catch(() => null);
     if (!answer) { say("needs", "The server could not be reached. Check your connection, then try again."); return; }
@@ -327,6 +378,7 @@
       form.querySelector(".error")?.scrollIntoView({ block: "center" });
       return;
     }
+    if (files.length > 1) { await sendBatch(form, said.wishes); return; }
     const sendings = files.map((file, at) => {
       const own = form.querySelector(`[data-title-of="${at}"]`)?.value.trim();
       const title = own || said.wishes.title || words.stem(file.name);
@@ -341,10 +393,71 @@
     for (const sending of sendings) sending.queueUp();
   }
 
+  // ---- several files: one batch, whose page comes here, as the files cannot follow to another ----
+  let asked = "", key = "";
+  async function sendBatch(form, wishes) {
+    const sent = [...files];
+    const titles = sent.map((_, at) => form.querySelector(`[data-title-of="${at}"]`)?.value.trim() || null);
+    const about = sent.map((file, at) => ({ filename: file.name, bytes: file.size, title: titles[at] }));
+    const body = new URLSearchParams({ act: "upload", files: JSON.stringify(about), wishes: JSON.stringify(wishes) });
+    // The same again, after an answer that was lost, is the same batch.
+    if (asked !== String(body)) { asked = String(body); key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""); }
+    body.append("key", key);
+    const answer = await fetch(form.dataset.batches, { method: "POST", body, headers: { "X-CSRF-Token": csrf(), Accept: "application/json" } }).catch(() => null);
+    if (!answer) { say("needs", "The server could not be reached. Check your connection, then try again."); return; }
+    const said = await answer.json();
+    if (!answer.ok) { sayWhichFiles(form, said.error); return; }
+    asked = "";
+    const { url, items } = said.batch;
+    const page = await fetch(url, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (!page?.ok) { location.href = url; return; }
+    choose([]);
+    document.getElementById("compose-dialog")?.close();
+    await show(url, await page.text());
+    const sendings = sent.map((file, at) => new Sending(file, null, titles[at] ?? file.name, items[at]));
+    for (const sending of sendings) sending.queueUp();
+    window.backlot.loadBatches();
+  }
+
+  function sayWhichFiles(form, error) {
+    const rest = [];
+    for (const [name, text] of Object.entries(error.fields ?? {})) {
+      const [, at] = name.match(/^files\.(\d+)\./) ?? [];
+      const row = at === undefined ? null : form.querySelector(`#chosen > [data-at="${at}"] .stack`);
+      if (row) row.append(make("span", "error", text));
+      else rest.push(text);
+    }
+    say("failed", [error.message, ...rest].join(" "));
+    form.querySelector(".error")?.scrollIntoView({ block: "center" });
+  }
+
+  async function show(url, text) {
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    document.title = fresh.title;
+    history.replaceState(null, "", url);
+    await htmx.swap({ text: fresh.querySelector(".shell").outerHTML, target: document.querySelector(".shell"), swap: "outerHTML", sourceElement: document.body });
+    document.dispatchEvent(new CustomEvent("backlot:live"));
+    scrollTo(0, 0);
+  }
+
+  // A file for a place that waits for one; `url` goes on with what is there of it.
+  function sendItem(file, item, title, url = null) {
+    const sending = new Sending(file, null, title, item);
+    sending.url = url;
+    sending.queueUp();
+  }
+  window.backlot.sendItem = sendItem;
+  window.backlot.sending = () => [...rows].filter((one) => one.item && !["refused", "done", "cancelled"].includes(one.state)).map((one) => one.item);
+  document.addEventListener("htmx:after:swap", () => {
+    for (const one of rows) if (one.item && !one.mount()) one.end();
+  });
+
   // ---- dropped anywhere (page.js holds the files until this is loaded) ----
   async function dropped(list) {
+    const left = window.backlot.fits?.(list) ?? list;
+    if (!left.length) return;
     await openComposer();
-    choose(list);
+    choose(left);
   }
   window.backlot.dropped = dropped;
   window.backlot.chosen = choose;

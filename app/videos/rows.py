@@ -72,6 +72,7 @@ class Video:
     run: int | None
     changed_at: datetime
     created_at: datetime
+    item_id: int | None = None
 
     @property
     def topic(self) -> str:
@@ -117,9 +118,10 @@ async def add(
     post: platforms.Post | None = None,
     publish_at: datetime | None = None,
     zone: str = "UTC",
+    item_id: int | None = None,
 ) -> Video:
     """Take a stored original in: the video, its planned post and its edit job commit together or not at all
-    (S1.5).
+    (S1.5). `item_id` is the place in a batch that it fills.
     """
     title = check_title(title)
     await check_quota(conn, stored.bytes)
@@ -128,8 +130,8 @@ async def add(
         Video,
         """
         INSERT INTO videos (workspace_id, user_id, account_id, title, filename, source_key, source_bytes,
-                            source_sha256, source_type, source_probe, design, state)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'EDITING_QUEUED')
+                            source_sha256, source_type, source_probe, design, item_id, state)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'EDITING_QUEUED')
         RETURNING {columns}""",
         [
             workspace_id,
@@ -143,6 +145,7 @@ async def add(
             seen.content_type,
             Jsonb(seen.probe.to_json()),
             Jsonb((design or media.Design()).to_json()),
+            item_id,
         ],
     )
     await events.emit(conn, "video.uploaded", video.topic, workspace_id=workspace_id, bytes=stored.bytes)
@@ -221,6 +224,11 @@ async def check_quota(conn: db.Conn, more_bytes: int) -> None:
 
 async def get(conn: db.Conn, video_id: int) -> Video:
     return await db.one(conn, Video, "SELECT {columns} FROM videos WHERE id = %s", [video_id])
+
+
+async def of_item(conn: db.Conn, item_id: int) -> Video | None:
+    """The video that came of this place in a batch, if one did."""
+    return await db.maybe(conn, Video, "SELECT {columns} FROM videos WHERE item_id = %s", [item_id])
 
 
 async def hold(conn: db.Conn, video_id: int) -> Video:

@@ -145,6 +145,14 @@ async def counts(conn: db.Conn) -> dict[str, int]:
     return {str(state): int(many) for state, many in found}
 
 
+async def show_many(conn: db.Conn, video_ids: Sequence[int]) -> dict[int, Shown]:
+    """These videos with their targets and stills, by id; one that is gone is left out."""
+    found = await db.many(
+        conn, Video, "SELECT {columns} FROM videos WHERE id = ANY (%s) ORDER BY id", [list(video_ids)]
+    )
+    return {shown.video.id: shown for shown in await _with_parts(conn, found)}
+
+
 async def _with_parts(conn: db.Conn, found: Sequence[Video]) -> list[Shown]:
     ids = [video.id for video in found]
     targets = await publishing.of_videos(conn, ids)

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from app import accounts, config, db, log, media, storage
 from app.errors import HouseError, NotFound, Refused, WrongState
-from app.videos import rows, wishes
+from app.videos import places, rows, wishes
 
 KEEP_H = 48
 LEAST_BYTES = 1
@@ -25,7 +25,9 @@ LEAST_BYTES = 1
 
 @dataclass(frozen=True)
 class Upload:
-    """One upload on its way in. `wishes` is what the person chose for the video, checked at the start."""
+    """One upload on its way in. `wishes` is what the person chose for the video, checked at the start; `item_id`
+    is the place in a batch that it fills.
+    """
 
     id: str
     workspace_id: int
@@ -40,13 +42,14 @@ class Upload:
     state: str
     reason: str | None
     video_id: int | None
+    item_id: int | None
     created_at: datetime
     changed_at: datetime
 
 
 _ONE = """
     SELECT id::text, workspace_id, user_id, filename, bytes_total, bytes_here, key, handle, content_type, wishes,
-           state, reason, video_id, created_at, changed_at
+           state, reason, video_id, item_id, created_at, changed_at
       FROM uploads
      WHERE id = %s
 """
@@ -57,63 +60,103 @@ async def get(conn: db.Conn, upload_id: str) -> Upload:
 
 
 async def unfinished(conn: db.Conn, user_id: int) -> list[Upload]:
-    """Uploads of this person that can go on, newest first."""
+    """Uploads of this person that can go on, newest first; those of a batch go on at its page."""
     return await db.many(
         conn,
         Upload,
         """
         SELECT id::text, workspace_id, user_id, filename, bytes_total, bytes_here, key, handle, content_type,
-               wishes, state, reason, video_id, created_at, changed_at
+               wishes, state, reason, video_id, item_id, created_at, changed_at
           FROM uploads
-         WHERE user_id = %s AND state = 'open'
+         WHERE user_id = %s AND state = 'open' AND item_id IS NULL
          ORDER BY changed_at DESC
          LIMIT 50""",
         [user_id],
     )
 
 
-async def begin(
-    *, workspace_id: int, user_id: int, filename: str, bytes_total: int, asked: wishes.Wishes
-) -> Upload:
-    """Open an upload. Refused at once when it could not be accepted at the end: size, quota, account, queue
-    off.
-    """
-    settings = config.get()
-    if not settings.queue_enabled:
-        raise Refused("The queue is switched off.", code="queue_disabled", status=503)
+async def of_items(conn: db.Conn, item_ids: list[int]) -> dict[int, Upload]:
+    """The newest upload for each of these places in a batch, by place."""
+    found = await db.many(
+        conn,
+        Upload,
+        """
+        SELECT DISTINCT ON (item_id) id::text, workspace_id, user_id, filename, bytes_total, bytes_here, key,
+               handle, content_type, wishes, state, reason, video_id, item_id, created_at, changed_at
+          FROM uploads
+         WHERE item_id = ANY (%s)
+         ORDER BY item_id, created_at DESC""",
+        [item_ids],
+    )
+    return {upload.item_id: upload for upload in found if upload.item_id is not None}
+
+
+def check_size(bytes_total: int) -> None:
+    """Refused when no file may be this small or this large."""
+    most = config.get().max_upload_bytes
     if bytes_total < LEAST_BYTES:
         raise Refused("The file is empty.", code="empty", fields={"file": "is empty"})
-    if bytes_total > settings.max_upload_bytes:
+    if bytes_total > most:
         raise Refused(
-            f"A file may have {settings.max_upload_bytes // 1024**2} MiB at most.",
+            f"A file may have {most // 1024**2} MiB at most.",
             code="too_large",
             status=413,
             fields={"file": "is too large"},
         )
+
+
+async def begin(
+    *,
+    workspace_id: int,
+    user_id: int,
+    filename: str,
+    bytes_total: int,
+    asked: wishes.Wishes,
+    item_id: int | None = None,
+) -> Upload:
+    """Open an upload. Refused at once when it could not be accepted at the end: size, quota, account, queue
+    off, or a place in a batch (`item_id`) that is filled or was called off.
+    """
+    check_open()
+    check_size(bytes_total)
     async with db.owned_by(workspace_id) as conn:
         if asked.account_id is not None:
             await accounts.usable(conn, asked.account_id)
         await rows.check_quota(conn, bytes_total)
+        if item_id is not None and await rows.of_item(conn, item_id) is not None:
+            raise places.filled()
     # The type is found from the bytes; until they are here the object is nameless.
     key = storage.key_for(workspace_id, "originals", "bin")
     handle = await storage.begin(key, bytes_total, "application/octet-stream")
+    values = [
+        workspace_id,
+        user_id,
+        rows.clean_name(filename),
+        bytes_total,
+        key,
+        handle,
+        Jsonb(asked.to_json()),
+        item_id,
+    ]
+    try:
+        with places.told():
+            return await _insert(workspace_id, item_id, values)
+    except Refused:
+        await storage.abort(handle)
+        raise
+
+
+async def _insert(workspace_id: int, item_id: int | None, values: list[object]) -> Upload:
     async with db.owned_by(workspace_id) as conn:
         upload_id = await db.value(
             conn,
             """
-            INSERT INTO uploads (workspace_id, user_id, filename, bytes_total, key, handle, wishes)
-            VALUES (%s, %s, %s, %s, %s, %s, %s)
+            INSERT INTO uploads (workspace_id, user_id, filename, bytes_total, key, handle, wishes, item_id)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
             RETURNING id::text""",
-            [
-                workspace_id,
-                user_id,
-                rows.clean_name(filename),
-                bytes_total,
-                key,
-                handle,
-                Jsonb(asked.to_json()),
-            ],
+            values,
         )
+        await places.tell(conn, workspace_id, item_id)
         return await get(conn, upload_id)
 
 
@@ -143,6 +186,7 @@ async def append(workspace_id: int, upload_id: str, offset: int, chunks: AsyncIt
         await conn.execute(
             "UPDATE uploads SET bytes_here = %s, changed_at = now() WHERE id = %s", [here, upload_id]
         )
+        await places.tell(conn, workspace_id, upload.item_id)
     return here
 
 
@@ -219,37 +263,37 @@ async def finish(workspace_id: int, upload_id: str) -> rows.Video:
     asked = wishes.from_json(upload.wishes)
     try:
         seen = await look_into(stored)
-        async with db.owned_by(workspace_id) as conn:
-            # Two finishing at once meet here: the second finds the first one's video.
-            await conn.execute("SELECT 1 FROM uploads WHERE id = %s FOR UPDATE", [upload_id])
-            now = await get(conn, upload_id)
-            if now.video_id is not None:
-                return await rows.get(conn, now.video_id)
-            if now.state not in ("open", "finishing"):
-                raise _over(now)
-            # It counts as a video's from here on, not as an upload's.
-            await conn.execute(
-                "UPDATE uploads SET state = 'done', changed_at = now() WHERE id = %s", [upload_id]
-            )
-            video = await rows.add(
-                conn,
-                workspace_id=workspace_id,
-                user_id=upload.user_id,
-                account_id=asked.account_id,
-                title=asked.title or upload.filename,
-                filename=upload.filename,
-                stored=stored,
-                seen=seen,
-                design=asked.design,
-                post=asked.post,
-                publish_at=asked.publish_at,
-                zone=asked.zone,
-            )
-            await conn.execute("UPDATE uploads SET video_id = %s WHERE id = %s", [video.id, upload_id])
-            return video
+        with places.told():
+            return await _become_video(upload, stored, seen, asked)
     except (Refused, NotFound, WrongState) as error:
         await drop(workspace_id, upload_id, state="refused", reason=error.message)
         raise
+
+
+async def _become_video(
+    upload: Upload, stored: storage.Stored, seen: rows.Seen, asked: wishes.Wishes
+) -> rows.Video:
+    async with db.owned_by(upload.workspace_id) as conn:
+        # Two finishing at once meet here: the second finds the first one's video.
+        await conn.execute("SELECT 1 FROM uploads WHERE id = %s FOR UPDATE", [upload.id])
+        now = await get(conn, upload.id)
+        if now.video_id is not None:
+            return await rows.get(conn, now.video_id)
+        if now.state not in ("open", "finishing"):
+            raise _over(now)
+        # It counts as a video's from here on, not as an upload's.
+        await conn.execute("UPDATE uploads SET state = 'done', changed_at = now() WHERE id = %s", [upload.id])
+        received = Received(upload.filename, stored, seen)
+        video = await make(
+            conn,
+            received,
+            workspace_id=upload.workspace_id,
+            user_id=upload.user_id,
+            asked=asked,
+            item_id=now.item_id,
+        )
+        await conn.execute("UPDATE uploads SET video_id = %s WHERE id = %s", [video.id, upload.id])
+        return video
 
 
 async def look_into(stored: storage.Stored) -> rows.Seen:
@@ -275,6 +319,7 @@ async def drop(
         upload = await db.maybe(conn, Upload, _ONE, [upload_id])
         if upload is None or upload.video_id is not None or upload.state == "done":
             return
+        await places.tell(conn, workspace_id, upload.item_id)
         if state == "dropped":
             await conn.execute("DELETE FROM uploads WHERE id = %s", [upload_id])
         else:
@@ -294,7 +339,10 @@ async def living() -> list[str]:
 
 
 async def sweep(*, most: int = 200) -> int:
-    """Give up uploads that nobody has continued for two days, and forget refused ones; gives how many."""
+    """Give up uploads that nobody has continued for two days, and forget refused ones; gives how many.
+
+    The refusals of a batch stay: its page tells them for as long as it has a place for the file.
+    """
     async with db.house() as conn:
         old = await db.rows(
             conn,
@@ -309,7 +357,8 @@ async def sweep(*, most: int = 200) -> int:
         await conn.execute(
             """
             DELETE FROM uploads
-             WHERE state IN ('refused', 'done') AND changed_at < now() - make_interval(hours => %s)""",
+             WHERE (state = 'done' OR (state = 'refused' AND item_id IS NULL))
+               AND changed_at < now() - make_interval(hours => %s)""",
             [KEEP_H],
         )
     for workspace_id, upload_id in old:
@@ -377,7 +426,13 @@ async def _forget(workspace_id: int, key: str) -> None:
 
 
 async def make(
-    conn: db.Conn, received: Received, *, workspace_id: int, user_id: int, asked: wishes.Wishes
+    conn: db.Conn,
+    received: Received,
+    *,
+    workspace_id: int,
+    user_id: int,
+    asked: wishes.Wishes,
+    item_id: int | None = None,
 ) -> rows.Video:
     """The video of a received file, with everything that is wished for it, in the caller's transaction."""
     return await rows.add(
@@ -393,6 +448,7 @@ async def make(
         post=asked.post,
         publish_at=asked.publish_at,
         zone=asked.zone,
+        item_id=item_id,
     )
 
 

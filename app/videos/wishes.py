@@ -60,6 +60,8 @@ def read(asked: Mapping[str, Any], *, now: datetime | None = None) -> Wishes:
     for word in asked:
         if word not in ("title", "accountId", "design", "post", "publishAt", "zone"):
             problems[str(word)[:50]] = "is not known"
+        elif _unstorable(asked[word]):
+            problems[word] = "holds a character that cannot be used"
     title = asked.get("title")
     if title is not None and not isinstance(title, str):
         problems["title"] = "must be a text"
@@ -79,6 +81,15 @@ def read(asked: Mapping[str, Any], *, now: datetime | None = None) -> Wishes:
     if problems:
         raise Refused("This cannot be used as it is.", code="invalid", fields=problems)
     return wishes
+
+
+def _unstorable(value: object) -> bool:
+    """Whether a text in it is none to the database: a zero byte, or half of a surrogate pair."""
+    if isinstance(value, str):
+        return any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, Mapping):
+        return any(_unstorable(part) for pair in value.items() for part in pair)
+    return isinstance(value, (list, tuple)) and any(map(_unstorable, value))
 
 
 def from_json(kept: Mapping[str, Any]) -> Wishes:

@@ -5,7 +5,7 @@ The order counts: the first line that fits answers.
 
 from __future__ import annotations
 
-from app.web import accounts, assets, dashboard, live, media, monitor, start, uploads, users, videos
+from app.web import accounts, assets, batches, dashboard, live, media, monitor, start, uploads, users, videos
 from app.web.access import Access, Door, machine, route
 from app.web.admin import batch as admin_batch
 from app.web.admin import frame as admin_frame
@@ -16,6 +16,7 @@ from app.web.admin import schedules as admin_schedules
 from app.web.admin import workers as admin_workers
 from app.web.api import accounts as api_accounts
 from app.web.api import auth, openapi
+from app.web.api import batches as api_batches
 from app.web.api import videos as api_videos
 from app.web.api.endpoint import api
 
@@ -129,6 +130,22 @@ ROUTES: list[Door] = [
     route("/videos/{video_id:id}/targets/{target_id:id}/cancel", videos.target_cancel, OWNED, methods=POST),
     route("/videos/{video_id:id}/targets/{target_id:id}/retry", videos.target_retry, OWNED, methods=POST),
     route("/videos/{video_id:id}/targets/{target_id:id}/settle", videos.target_settle, OWNED, methods=POST),
+    # Several videos at once
+    route("/batches", batches.listed, SIGNED_IN, name="batches"),
+    route("/batches", batches.create, SIGNED_IN, methods=POST, name="batch_create"),
+    route("/batches/under-way", batches.under_way, SIGNED_IN, name="batches_under_way"),
+    route("/batches/new", batches.new, SIGNED_IN, name="batch_new"),
+    route("/batches/{batch_id:id}", batches.batch, OWNED),
+    route("/batches/{batch_id:id}/view", batches.view, OWNED, name="batch_view"),
+    route("/batches/{batch_id:id}/retry", batches.retry, OWNED, methods=POST, name="batch_retry"),
+    route("/batches/{batch_id:id}/cancel", batches.cancel, OWNED, methods=POST, name="batch_cancel"),
+    route(
+        "/batches/{batch_id:id}/items/{item_id:id}/remove",
+        batches.remove,
+        OWNED,
+        methods=POST,
+        name="batch_item_remove",
+    ),
     route("/assets", assets.listed, SIGNED_IN, name="assets"),
     route("/assets", assets.take_in, SIGNED_IN, methods=POST, name="asset_take_in"),
     # Uploads, files, live notices
@@ -164,4 +181,9 @@ ROUTES: list[Door] = [
     api("/api/videos/{video_id:id}", api_videos.get, OWNED),
     api("/api/videos/{video_id:id}/retry", api_videos.retry, OWNED, methods=POST),
     api("/api/videos/{video_id:id}/cancel", api_videos.cancel, OWNED, methods=POST),
+    api("/api/batches", api_batches.create, SIGNED_IN, methods=POST),
+    api("/api/batches/{batch_id:id}", api_batches.get, OWNED),
+    api("/api/batches/{batch_id:id}/retry", api_batches.retry, OWNED, methods=POST),
+    api("/api/batches/{batch_id:id}/cancel", api_batches.cancel, OWNED, methods=POST),
+    api("/api/batches/{batch_id:id}/items/{item_id:id}/file", api_batches.fill, OWNED, methods=POST),
 ]

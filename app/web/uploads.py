@@ -16,8 +16,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app import config, db, videos
+from app import batches, config, db, videos
 from app.errors import Refused, WrongState
+from app.users import Who
 from app.web import guard
 from app.web.pages import page
 
@@ -42,20 +43,50 @@ async def options(request: Request) -> Response:
 
 
 async def create(request: Request) -> Response:
-    """POST /uploads: opens an upload; `Upload-Metadata` carries `filename` and `wishes` (JSON)."""
+    """POST /uploads: opens an upload; `Upload-Metadata` carries `filename` and `wishes` (JSON), or instead of them
+    `item`, the place in a batch that it fills.
+    """
     who = guard.who_acts(request)
     _check_version(request)
     if "upload-defer-length" in request.headers:
         raise Refused("Say the size of the file at the start.", code="no_length", status=400)
     metadata = _metadata(request.headers.get("upload-metadata", ""))
-    upload = await videos.uploads.begin(
+    given = metadata.get("item")
+    begin = _begin_alone if given is None else _begin_in_batch
+    upload = await begin(who, metadata, _number(request, "upload-length"))
+    return _answer(201, {"location": f"/uploads/{upload.id}", "upload-offset": "0", **_expires(upload)})
+
+
+async def _begin_alone(who: Who, metadata: dict[str, str], bytes_total: int) -> videos.uploads.Upload:
+    return await videos.uploads.begin(
         workspace_id=who.workspace.id,
         user_id=who.person.id,
         filename=metadata.get("filename", "video"),
-        bytes_total=_number(request, "upload-length"),
+        bytes_total=bytes_total,
         asked=videos.wishes.read(_wishes(metadata.get("wishes", "{}"))),
     )
-    return _answer(201, {"location": f"/uploads/{upload.id}", "upload-offset": "0", **_expires(upload)})
+
+
+async def _begin_in_batch(who: Who, metadata: dict[str, str], bytes_total: int) -> videos.uploads.Upload:
+    """What it asks for is the batch's; when it cannot begin, its place says why."""
+    item = metadata["item"]
+    if not item.isascii() or not item.isdigit() or len(item) > MOST_DIGITS:
+        raise Refused("The item must be a whole number.", code="bad_header", status=400)
+    async with db.owned_by(who.workspace.id) as conn:
+        asked = await batches.open_place(conn, int(item))
+    try:
+        return await videos.uploads.begin(
+            workspace_id=who.workspace.id,
+            user_id=who.person.id,
+            filename=metadata.get("filename", "video"),
+            bytes_total=bytes_total,
+            asked=asked,
+            item_id=int(item),
+        )
+    except (Refused, WrongState) as error:
+        async with db.owned_by(who.workspace.id) as conn:
+            await batches.refuse(conn, int(item), error)
+        raise
 
 
 async def unfinished(request: Request) -> Response:

@@ -57,6 +57,35 @@ STATES: Mapping[str, Word] = {
     "gave_up": Word("Gave up", "failed", "triangle-alert"),
     "lost": Word("Worker lost", "needs", "triangle-alert"),
 }
+# The stretch of an item of a batch before there is a video of it, and what could not be begun.
+STATES_OF_ITEMS: Mapping[str, Word] = {
+    "WAITING_FOR_FILE": Word("Not uploaded yet", "waiting", "file-video"),
+    "RECEIVING": Word("Uploading", "working", "upload"),
+    "REFUSED": Word("Not accepted", "failed", "triangle-alert"),
+    "SKIPPED": Word("Left alone", "off", "info"),
+}
+BATCHES: Mapping[str, Word] = {
+    "empty": Word("Nothing in it", "off", "circle-dashed"),
+    "running": Word("Under way", "working", "layers"),
+    "needs_files": Word("Waits for files", "needs", "file-video"),
+    "planned": Word("Planned", "waiting", "calendar-clock"),
+    "partly_failed": Word("Partly failed", "failed", "triangle-alert"),
+    "failed": Word("Failed", "failed", "triangle-alert"),
+    "done": Word("Finished", "done", "circle-check"),
+    "cancelled": Word("Cancelled", "off", "ban"),
+}
+# What people are told of the stages that a batch counts; the order is the one they read them in.
+COUNTED: Mapping[str, Word] = {
+    "done": Word("done", "done", "check"),
+    "working": Word("under way", "working", "wand-sparkles"),
+    "uploading": Word("uploading", "working", "upload"),
+    "planned": Word("planned", "waiting", "calendar-clock"),
+    "waiting": Word("not uploaded yet", "waiting", "file-video"),
+    "failed": Word("failed", "failed", "triangle-alert"),
+    "refused": Word("not accepted", "failed", "triangle-alert"),
+    "skipped": Word("left alone", "off", "info"),
+    "cancelled": Word("cancelled", "off", "ban"),
+}
 # What a video waits for when it is branded and has nowhere to go, or a time of its own.
 EDITED_PLANNED = Word("Planned", "waiting", "calendar-clock")
 EVENTS: Mapping[str, Word] = {
@@ -74,6 +103,10 @@ EVENTS: Mapping[str, Word] = {
     "target.failed": Word("Posting failed", "failed", "triangle-alert"),
     "target.missed": Word("Missed its time", "failed", "triangle-alert"),
     "target.cancelled": Word("Post cancelled", "off", "ban"),
+    "batch.created": Word("Several videos put together", "done", "layers"),
+    "batch.retried": Word("Tried again what failed", "working", "rotate-ccw"),
+    "batch.cancelled": Word("Called off what was not posted", "off", "ban"),
+    "batch.item_removed": Word("Taken out of the batch", "off", "x"),
 }
 PLATFORMS: Mapping[str, str] = {"tiktok": "TikTok"}
 PRIVACY: Mapping[str, str] = {
@@ -111,6 +144,34 @@ def shown_state(shown: Any) -> Word:
     if shown.state == "EDITED" and shown.target is not None and shown.target.state == "scheduled":
         return EDITED_PLANNED
     return state(shown.state)
+
+
+def item_state(item: Any) -> Word:
+    """The word of an item of a batch: its video's, as soon as that is what it is about."""
+    if item.state in STATES_OF_ITEMS:
+        return STATES_OF_ITEMS[item.state]
+    return shown_state(item.shown) if item.state == "EDITED" else state(item.state)
+
+
+def batch_state(name: str) -> Word:
+    return BATCHES.get(name, UNKNOWN)
+
+
+def batch_title(found: Any, names: Mapping[int, str]) -> str:
+    """What a batch is called: how many, and what was asked for them."""
+    many = plural(len(found.items), "video")
+    account = names.get(found.batch.wishes.get("accountId") or 0)
+    if found.batch.act == "retry":
+        return f"Retrying {many}"
+    if found.batch.act == "cancel":
+        return f"Cancelling {many}"
+    return f"{many} for {account}" if account else f"{many} to be branded" if not found.batch.posts else many
+
+
+def counted(counts: Any) -> list[tuple[int, Word]]:
+    """How many of a batch stand where, without what there is none of."""
+    found = [(int(getattr(counts, name)), word) for name, word in COUNTED.items()]
+    return [(many, word) for many, word in found if many]
 
 
 def event(name: str) -> Word:
@@ -239,6 +300,10 @@ def add_to(environment: jinja2.Environment) -> None:
     environment.filters |= {
         "state": state,
         "shown_state": shown_state,
+        "item_state": item_state,
+        "batch_state": batch_state,
+        "batch_title": batch_title,
+        "counted": counted,
         "event": event,
         "next_step": next_step,
         "plain": plain,

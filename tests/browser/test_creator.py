@@ -120,10 +120,84 @@ def test_of_several_files_the_text_is_refused_and_the_video_arrives(
     page: Page, house: House, videos: dict[str, Path]
 ) -> None:
     choose(page, house, videos["text"], videos["short"])
-    page.click("text=Upload and brand")
-    uploads = page.locator("#uploads")
-    expect(uploads).to_contain_text("text.mp4 was refused: This is a text file, not a video", timeout=SLOW_S)
-    expect(uploads).to_contain_text("Branded", timeout=SLOW_S)
+    page.fill("#title", "Knots: {name}")
+    page.evaluate("window.sameDocument = true")
+    page.click("text=Upload and brand 2 videos")
+    page.wait_for_url(re.compile(r"/batches/\d+$"))
+    refused = page.locator(".batch-item", has_text="Knots: text")
+    expect(refused).to_contain_text("This is a text file, not a video", timeout=SLOW_S)
+    expect(page.locator(".batch-item", has_text="Knots: short")).to_contain_text("Branded", timeout=SLOW_S)
+    expect(page.locator("[data-batch-percent]")).to_have_text("50 %")
+    with page.expect_file_chooser() as chooser:
+        refused.locator("[data-pick]").click()
+    chooser.value.set_files(videos["short"])
+    expect(page.locator("[data-batch-percent]")).to_have_text("100 %", timeout=SLOW_S)
+    expect(page.locator("[data-batch]")).to_contain_text("Finished")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_a_batch_that_stopped_amid_its_files_goes_on_with_all_of_them_at_once(
+    page: Page, context: BrowserContext, house: House, videos: dict[str, Path]
+) -> None:
+    choose(page, house, videos["large"], videos["short"])
+    slow = context.new_cdp_session(page)
+    slow.send("Network.enable")
+    line = {"offline": False, "latency": 5, "downloadThroughput": -1}
+    size = videos["large"].stat().st_size
+    slow.send("Network.emulateNetworkConditions", {**line, "uploadThroughput": size / 6})
+    page.click("text=Upload and brand 2 videos")
+    page.wait_for_function("() => document.querySelector('[data-batch-bar]')?.value > 15", timeout=SLOW_S)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    again = page.locator("label[for=batch-files]")
+    expect(again).to_be_visible()
+    offsets: list[int] = []
+    page.on(
+        "request",
+        lambda request: (
+            offsets.append(int(request.headers["upload-offset"])) if request.method == "PATCH" else None
+        ),
+    )
+    slow.send("Network.emulateNetworkConditions", {**line, "uploadThroughput": -1})
+    with page.expect_file_chooser() as chooser:
+        again.click()
+    chooser.value.set_files([videos["short"], videos["large"]])
+    expect(page.locator("[data-batch]")).to_contain_text("Finished", timeout=SLOW_S)
+    assert offsets and min(offsets) > 0, "an upload began anew"
+
+
+def test_more_files_than_a_batch_holds_are_refused_before_anything_is_sent(
+    page: Page, house: House, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.mp4" for number in range(51)]
+    for file in files:
+        file.write_bytes(b"x")
+    choose(page, house, *files)
+    expect(page.locator("[data-wrong=file]")).to_contain_text("At most 50 files at once; these are 51.")
+    expect(page.locator("#chosen > li")).to_have_count(0)
+
+
+def test_videos_are_chosen_by_keyboard_and_cancelled_together_after_one_question(
+    page: Page, house: House, videos: dict[str, Path]
+) -> None:
+    choose(page, house, videos["short"], videos["short"])
+    page.click("text=Upload and brand 2 videos")
+    expect(page.locator("[data-batch]")).to_contain_text("Finished", timeout=SLOW_S)
+    page.goto(f"{house.address}/videos")
+    bulk = page.locator("#bulk")
+    expect(bulk).to_be_hidden()
+    page.locator(".tick input").first.focus()
+    page.keyboard.press("Space")
+    expect(bulk).to_contain_text("1 video chosen")
+    page.check("#choose-all")
+    expect(bulk).to_contain_text("2 videos chosen")
+    page.keyboard.press("Escape")
+    expect(bulk).to_be_hidden()
+    page.check("#choose-all")
+    bulk.get_by_role("button", name="Cancel").press("Enter")
+    page.click("dialog >> text=Yes, cancel")
+    page.wait_for_url(re.compile(r"/batches/\d+$"))
+    expect(page.locator(".batch-item", has_text="There is nothing left to cancel.")).to_have_count(2)
 
 
 def test_a_form_with_a_gap_is_marked_where_the_gap_is(

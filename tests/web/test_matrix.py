@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app import db, videos
+from app import batches, db, videos
 from app.web.access import Access, Door
 from app.web.routes import ROUTES
 from tests.web.studio import OWN, Person, Studio, open_studio
@@ -54,9 +54,20 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) 
             bytes_total=1000,
             asked=videos.wishes.Wishes(title="Half"),
         )
+        async with db.owned_by(maya.workspace_id) as conn:
+            batch = await batches.upload_all(
+                conn,
+                workspace_id=maya.workspace_id,
+                user_id=maya.user_id,
+                files=[batches.File("Mine.mp4", 1000, "Mine, too")],
+                asked=videos.wishes.Wishes(),
+            )
+            [place] = (await batches.show(conn, batch.id)).items
         async with db.house() as conn:
             ids = {
                 "video_id": video_id,
+                "batch_id": batch.id,
+                "item_id": place.item.id,
                 "account_id": account_id,
                 "target_id": await db.value(conn, "SELECT id FROM targets"),
                 "job_id": await db.value(conn, "SELECT min(id) FROM procrastinate_jobs"),
@@ -112,7 +123,7 @@ async def ask(door: Door, method: str, person: Person | None, scene: Scene) -> h
     return await asking.request(method, path, headers=headers | {"tus-resumable": "1.0.0"})
 
 
-TABLES = ("videos", "targets", "uploads", "accounts", "assets")
+TABLES = ("videos", "targets", "uploads", "accounts", "assets", "batches", "batch_items")
 
 
 async def everything() -> str:
@@ -164,6 +175,8 @@ async def test_a_foreign_id_and_one_that_never_was_are_told_apart_to_nobody(scen
         "video_id": "999999",
         "target_id": "999999",
         "account_id": "999999",
+        "batch_id": "999999",
+        "item_id": "999999",
         "upload_id": "00000000-0000-4000-8000-000000000000",
     }
     for door, method in doors():
