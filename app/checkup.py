@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from app import config, crypto, db, jobs, live, media, migrate, queue, storage
 from app.errors import HouseError
 
@@ -32,9 +35,10 @@ async def look() -> list[Finding]:
     if lacking := await _never_migrated(place):
         return [_migrations(lacking)]
     try:
-        await db.ensure_pools(place.dsn, pages=True)
+        await db.ensure_pools(place.dsn, pages=True, pooled=place.pooled)
         return [
             *await look_at_database(place),
+            *await look_at_standbys(place),
             *await look_at_keys(),
             *await look_at_machine(),
             *await look_at_workers(),
@@ -90,6 +94,30 @@ async def look_at_database(place: db.Place) -> list[Finding]:
             "" if echoes else "Set DATABASE_DIRECT_URL to an address that goes past the pooler.",
         ),
     ]
+
+
+async def look_at_standbys(place: db.Place) -> list[Finding]:
+    """Whether somebody would take over; nothing where the address names one server."""
+    names = db.hosts(place.direct_dsn)
+    if len(names) == 1:
+        return []
+    answers = await asyncio.gather(*(_standing(place.direct_dsn, name) for name in names))
+    said = "; ".join(f"{name} {what}" for name, (_, what) in zip(names, answers, strict=True))
+    fine = all(answered for answered, _ in answers)
+    return [Finding("servers", fine, said, "" if fine else "Start it: without it nobody takes over.")]
+
+
+async def _standing(dsn: str, name: str) -> tuple[bool, str]:
+    """Whether this one of several servers answers; and whether it takes writes, or why it does not answer."""
+    parts = {key: value for key, value in conninfo_to_dict(dsn).items() if key != "target_session_attrs"}
+    host, _, port = name.rpartition(":")
+    alone = make_conninfo("", **(parts | {"host" if parts.get("host") else "hostaddr": host, "port": port}))
+    try:
+        async with await db.connect(alone) as conn:
+            waits = await db.value(conn, "SELECT pg_is_in_recovery()")
+    except psycopg.Error as error:
+        return False, f"cannot be reached: {db.reason(error).rstrip('.')}"
+    return True, "is a standby" if waits else "takes writes"
 
 
 async def look_at_keys() -> list[Finding]:

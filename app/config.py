@@ -37,7 +37,9 @@ ROLE_PORTS = {
     "notifications": 3004,
     "pipeline": 8000,
 }
-QUEUE_SETTING = re.compile(r"^QUEUE_([A-Z_]+?)_(TOGETHER|TRIES|FIRST_WAIT_S|MOST)$")
+QUEUE_SETTING = re.compile(r"^QUEUE_([A-Z_]+?)_(TOGETHER|TRIES|FIRST_WAIT_S|MOST|EVERYWHERE|EACH|FAIR)$")
+# Starts are remembered for a day, so a longer window could not be kept.
+LONGEST_WINDOW_S = 86_400.0
 
 
 class ConfigError(Exception):
@@ -53,15 +55,32 @@ def _read_rate(text: object) -> object:
     if text == "none":
         return (0, 0.0)
     if isinstance(text, str):
-        count, slash, window_s = text.partition("/")
-        if not slash or not count.isdigit() or int(count) < 1:
+        count, _, window_s = text.partition("/")
+        try:
+            rate = (int(count), float(window_s))
+        except ValueError:
+            rate = (0, 0.0)
+        if not (count.isascii() and count.isdigit()) or not 1 <= rate[0] <= 1_000_000:
             raise ValueError("write it as 3/60 (three in sixty seconds) or none")
-        return (int(count), float(window_s))
+        if not 0 < rate[1] <= LONGEST_WINDOW_S:
+            raise ValueError("write it as 3/60 (three in sixty seconds, a day at most) or none")
+        return rate
+    return text
+
+
+def _read_places(text: object) -> object:
+    """`4` is four at once; `none` is no limit, kept as 0."""
+    if text == "none":
+        return 0
+    if isinstance(text, str) and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
+        raise ValueError("write a number from 1 to 10000, or none")
     return text
 
 
 class QueueOverride(BaseModel):
-    """What the environment changes of one queue: `QUEUE_VIDEO_EDIT_TRIES=3`, `QUEUE_VIDEO_EDIT_MOST=3/60`."""
+    """What the environment changes of one queue: `QUEUE_VIDEO_EDIT_TRIES=3`, `QUEUE_VIDEO_EDIT_MOST=3/60`. The last
+    three hold over all workers; 0 is none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,11 +88,19 @@ class QueueOverride(BaseModel):
     tries: int | None = Field(None, ge=1, le=100)
     first_wait_s: float | None = Field(None, ge=0, le=3600)
     most: tuple[int, float] | None = None
+    everywhere: int | None = None
+    each: int | None = None
+    fair: int | None = None
 
     @field_validator("most", mode="before")
     @classmethod
     def _read_most(cls, text: object) -> object:
         return _read_rate(text)
+
+    @field_validator("everywhere", "each", "fair", mode="before")
+    @classmethod
+    def _read_running(cls, text: object) -> object:
+        return _read_places(text)
 
 
 def _names_several_hosts(url: str) -> bool:

@@ -54,7 +54,6 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.hub = hub
     await hub.start()
     await storage.start()
-    app.state.echo = asyncio.create_task(_listen_to_ourselves(place), name="echo")
     log.info(
         "API listening",
         port=settings.port,
@@ -65,22 +64,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        app.state.echo.cancel()
         app.state.stopping.set()
         await hub.stop()
         await http.close()
         await db.close_pools()
         log.info("web has stopped")
-
-
-async def _listen_to_ourselves(place: db.Place) -> bool:
-    """Whether notices arrive at all: a pooler in front of LISTEN swallows them without a word (S4.35)."""
-    heard = await live.hears_itself(place.dsn, place.direct_dsn)
-    if not heard:
-        log.warning(
-            "notices do not arrive: pages and workers only poll; set DATABASE_DIRECT_URL past the pooler"
-        )
-    return heard
 
 
 async def _database() -> db.Place:

@@ -70,6 +70,11 @@ async def test_a_house_without_workers_is_fine_but_for_them(house: pytest.Monkey
         (f"postgresql://boss:{SECRET}@127.0.0.1:port/studio", "the database at 127.0.0.1:port cannot be reached: "
          'invalid integer value "port"'),
         (f"postgresql://boss:{SECRET}%zz@127.0.0.1:1/studio", "this is no address that PostgreSQL understands."),
+        (f"postgresql://boss:{SECRET}@127.0.0.1:1,127.0.0.1:2/studio?target_session_attrs=read-write",
+         "the database at 127.0.0.1:1 and 127.0.0.1:2 cannot be reached: Connection refused."),
+        (f"postgresql://boss:{SECRET}@127.0.0.1:1/studio?host=/nowhere,127.0.0.1&port=5,2&target_session_attrs=primary",
+         "the database at /nowhere:5 and 127.0.0.1:2 cannot be reached: /nowhere:5: No such file or directory; "
+         "127.0.0.1:2: Connection refused."),
         (f"postgresql://127.0.0.1:1/studio?user=boss&password={SECRET}", "the database at 127.0.0.1:1 cannot be "),
     ],
 )  # fmt: skip

@@ -135,6 +135,32 @@ def test_simulators_never_stand_in_by_themselves_in_production() -> None:
     assert config.load({**PRODUCTION, "SIMULATORS": "on"}).tiktok_simulated
 
 
+SEVERAL = "postgresql://u:p@h1:5432,h2:5433/db"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{SEVERAL}?target_session_attrs=read-write",
+        f"{SEVERAL}?sslmode=require&target_session_attrs=primary",
+        "postgresql://u:a,b@h1/db?application_name=a,b",
+    ],
+)
+def test_an_address_may_name_several_hosts(address: str) -> None:
+    assert config.load({**PRODUCTION, "DATABASE_URL": address}).database_url == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [SEVERAL, f"{SEVERAL}?target_session_attrs=any", "postgresql://u:p@/db?host=h1,h2"],
+)
+def test_several_hosts_without_a_word_on_who_takes_writes_are_refused(address: str) -> None:
+    for name in ("DATABASE_URL", "DATABASE_DIRECT_URL"):
+        assert problems({**PRODUCTION, name: address}) == [
+            f"{name}: names several hosts and needs target_session_attrs=read-write"
+        ]
+
+
 def test_the_example_lists_every_setting_and_nothing_else() -> None:
     assert set(example()) == {field.upper() for field in config.Config.model_fields} - {"QUEUES"}
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from starlette.types import Message
 
-from app import db, live, users
+from app import db, live, postgres, users
 from app.web import live as web_live
 from tests.web.studio import Person, Studio, open_studio
 from tests.worker import until
@@ -167,3 +168,50 @@ async def test_a_page_that_was_closed_is_forgotten(studio: Studio) -> None:
         stream.left.set()
         await asyncio.wait_for(task, 5)
     assert topic not in hub._by_topic
+
+
+async def test_a_hub_listens_only_once_it_heard_itself(studio: Studio, pg: postgres.Server) -> None:
+    # Notices stay in their database, so beside it they are lost as silently as behind a pooler.
+    deaf = live.Hub(pg.dsn)
+    await deaf.start()
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(deaf.listening.wait(), live.ECHO_S + 1)
+    finally:
+        await deaf.stop()
+
+
+async def test_pages_of_a_deaf_hub_are_told_to_look_every_few_seconds(
+    studio: Studio, pg: postgres.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "POLL_S", 2.1)
+    maya = await studio.person(browser=True)
+    topic = f"workspace-{maya.workspace_id}"
+    studio.app.state.hub = deaf = live.Hub(pg.dsn)
+    await deaf.start()
+    try:
+        async with opened(studio, maya, topic) as (stream, _):
+            for times in (1, 2):
+
+                async def told(times: int = times) -> bool:
+                    return stream.text.count(f'{{"topic": "{topic}"}}') >= times
+
+                await until(told, within_s=5)
+    finally:
+        await deaf.stop()
+
+
+async def test_a_hub_whose_line_is_ended_listens_again_and_tells_what_may_have_been_missed(
+    studio: Studio, database: str
+) -> None:
+    hub: live.Hub = studio.app.state.hub
+    async with hub.subscribe(frozenset({"video-7"})) as page:
+        async with await psycopg.AsyncConnection.connect(database, autocommit=True) as conn:
+            await conn.execute(
+                """
+                SELECT pg_terminate_backend(pid)
+                  FROM pg_stat_activity
+                 WHERE datname = current_database() AND query LIKE 'UNLISTEN%'"""
+            )
+        assert await page.next(5.0) == [live.Notice("video-7")]
+        assert hub.listening.is_set()

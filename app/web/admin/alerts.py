@@ -53,7 +53,8 @@ def firing(seen: Seen) -> list[Alert]:
             Alert(
                 "needs",
                 "Notices do not arrive",
-                "Open pages do not move and workers only poll. Check DATABASE_DIRECT_URL: it must go past a pooler.",
+                "Open pages look for news every 5 s instead of hearing of them. "
+                "Check DATABASE_DIRECT_URL: it must go past a pooler.",
                 "/admin/health",
             )
         )
