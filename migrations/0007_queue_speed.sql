@@ -176,6 +176,29 @@ SELECT date_trunc('minute', ended_at), queue, task, outcome, count(*),
  WHERE outcome IS NOT NULL
  GROUP BY 1, 2, 3, 4;
 
+-- Which ticks of the timers have rung: the engine forgets older ones, so that a late clock would ring them again.
+CREATE TABLE ticks (
+    task        text NOT NULL,
+    periodic_id text NOT NULL,
+    tick        bigint NOT NULL,
+    at          timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (task, periodic_id, tick)
+);
+CALL serve('ticks');
+
+CREATE FUNCTION house_tick_rings() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ticks (task, periodic_id, tick)
+    VALUES (NEW.task_name, NEW.periodic_id, NEW.defer_timestamp)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER house_tick_rings BEFORE INSERT ON procrastinate_periodic_defers
+    FOR EACH ROW EXECUTE FUNCTION house_tick_rings();
+
 -- Completion and failure events of tasks (S2.46, S2.47): the rows of `attempts`, under the names events have.
 CREATE VIEW job_events WITH (security_invoker) AS
 SELECT run AS id, ended_at AS at, workspace_id, 'job-' || job_id AS topic,
@@ -320,14 +343,15 @@ BEGIN
     RETURN _many;
 END $$;
 
--- How many more jobs of this queue may be taken now: the worker's room, and some ahead of it where no limit counts
--- its starts; else what the limits leave, and the row's lock makes that answer last.
+-- How many more jobs of this queue may be taken now: the worker's room, and some ahead of it where no limit holds;
+-- else what the limits leave, and the row's lock makes that answer last until the claim is written.
 CREATE FUNCTION places_left(_queue text, _room integer, _ahead integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     _limit queue_limits;
 BEGIN
     SELECT * INTO _limit FROM queue_limits WHERE queue = _queue;
-    IF NOT FOUND OR (_limit.together IS NULL AND _limit.starts IS NULL AND _limit.each IS NULL) THEN
+    IF NOT FOUND OR (_limit.together IS NULL AND _limit.starts IS NULL AND _limit.each IS NULL
+                     AND _limit.fair IS NULL) THEN
         RETURN _room + _ahead;
     END IF;
     SELECT * INTO _limit FROM queue_limits WHERE queue = _queue FOR UPDATE;
@@ -343,82 +367,175 @@ BEGIN
     RETURN greatest(_room, 0);
 END $$;
 
--- The ids of the next `_room` free jobs at one priority, shared between owners: whoever was given a place last comes
--- last; an owner who has `_fair` running lets the others go first; none has more than `_each`.
+-- The ids of the next `_room` free jobs at one priority, in the order in which they should start, shared between
+-- owners: whoever was given a place last comes last, and each one's oldest job first. None has more than `_cap`
+-- running, what this claim has picked before counted in. Only what is picked is locked, so two claims at once do not
+-- keep jobs from each other.
 CREATE FUNCTION share_places(
-    _queue text, _priority integer, _room integer, _each integer, _fair integer, _paused text[]
+    _queue text, _priority integer, _room integer, _cap integer, _before bigint[], _paused text[]
 ) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
+    -- With more owners than this in line each gets one place in turn, by its number; with fewer, the one who was
+    -- served least lately comes first.
+    _most CONSTANT integer := 100;
+    -- The owner under whose number the wheel is kept: nobody's.
+    _wheel CONSTANT bigint := -1;
     _owners bigint[];
-    _picked bigint[];
-    -- More owners than this are not looked at in one claim; it begins somewhere else each time.
-    _most CONSTANT integer := 200;
-    _from bigint := 0;
+    _found bigint[];
+    _from bigint;
+    _turning boolean := false;
+    _held bigint[] := '{}';
+    _deep integer;
+    _seen integer;
+    _longest integer;
+    _last bigint;
+    _picked bigint[] := '{}';
+    _served bigint[];
 BEGIN
-    FOR _try IN 1..2 LOOP
-        WITH RECURSIVE waiting AS (
-            (SELECT owner FROM procrastinate_jobs
-              WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
-                AND priority + 0 = _priority AND owner >= _from
-              ORDER BY owner LIMIT 1)
-            UNION ALL
-            SELECT (SELECT jobs.owner FROM procrastinate_jobs AS jobs
-                     WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
-                       AND jobs.lock IS NULL AND jobs.priority + 0 = _priority AND jobs.owner > waiting.owner
-                     ORDER BY jobs.owner LIMIT 1)
-              FROM waiting
-             WHERE waiting.owner IS NOT NULL)
-        SELECT array_agg(owner) INTO _owners
-          FROM (SELECT owner FROM waiting WHERE owner IS NOT NULL LIMIT _most) AS found;
-        EXIT WHEN cardinality(_owners) < _most;
-        _from := _owners[1 + floor(random() * _most)::integer];
-    END LOOP;
-    IF _owners IS NULL THEN
-        RETURN '{}';
+    SELECT owner INTO _from
+      FROM procrastinate_jobs
+     WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+       AND priority + 0 = _priority
+     ORDER BY owner LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN _picked;
     END IF;
-    IF cardinality(_owners) = 1 AND _each IS NULL THEN
-        RETURN ARRAY(SELECT id FROM procrastinate_jobs
-                      WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
-                        AND priority + 0 = _priority AND owner = _owners[1] AND task_name <> ALL (_paused)
-                      ORDER BY id + 0
-                      LIMIT _room
-                        FOR UPDATE SKIP LOCKED);
+    SELECT owner INTO _last
+      FROM procrastinate_jobs
+     WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+       AND priority + 0 = _priority
+     ORDER BY owner DESC LIMIT 1;
+    IF _before <> '{}' AND _cap IS NOT NULL THEN
+        _held := ARRAY(SELECT owner FROM procrastinate_jobs WHERE id = ANY (_before));
     END IF;
-    WITH line AS MATERIALIZED (
-        SELECT waiting.owner, head.id, coalesce(turns.turn, 0) AS turn, running.many AS running, head.place
-          FROM unnest(_owners) AS waiting (owner)
-          LEFT JOIN owner_turns AS turns ON turns.queue = _queue AND turns.owner = waiting.owner
-         CROSS JOIN LATERAL (SELECT count(*) AS many FROM procrastinate_jobs AS jobs
-                              WHERE jobs.queue_name || '' = _queue AND jobs.status = 'doing'
-                                AND jobs.owner = waiting.owner) AS running
-         CROSS JOIN LATERAL (
-             SELECT heads.id, row_number() OVER (ORDER BY heads.id) AS place
-               FROM (SELECT jobs.id FROM procrastinate_jobs AS jobs
-                      WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
-                        AND jobs.lock IS NULL AND jobs.priority + 0 = _priority AND jobs.owner = waiting.owner
-                        AND jobs.task_name <> ALL (_paused)
-                      ORDER BY jobs.id + 0
-                      LIMIT greatest(least(_room, 1 + 2 * _room / cardinality(_owners), _each - running.many), 0)
-                        FOR UPDATE SKIP LOCKED) AS heads) AS head),
-    picked AS (
-        SELECT id, owner
-          FROM line
-         ORDER BY running + place > coalesce(_fair, 1000000), place, turn, id
-         LIMIT _room),
-    given AS (
+    IF _from = _last THEN
+        IF _cap IS NOT NULL THEN
+            _room := greatest(0, least(_room, _cap - cardinality(array_positions(_held, _from))
+                                              - (SELECT count(*) FROM procrastinate_jobs
+                                                  WHERE queue_name || '' = _queue AND status = 'doing'
+                                                    AND owner = _from)));
+        END IF;
+        _picked := ARRAY(SELECT id FROM procrastinate_jobs
+                          WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+                            AND priority + 0 = _priority AND owner = _from AND task_name <> ALL (_paused)
+                            AND (_before = '{}' OR id <> ALL (_before))
+                          ORDER BY id + 0
+                          LIMIT _room
+                            FOR UPDATE SKIP LOCKED);
+        -- Written now and then only: it has to be told from an owner who was never served.
+        IF _picked = '{}' OR EXISTS (SELECT FROM owner_turns
+                                      WHERE queue = _queue AND owner = _from
+                                        AND at > clock_timestamp() - interval '0.1 s') THEN
+            RETURN _picked;
+        END IF;
+        _served := ARRAY[_from];
+    ELSE
+        LOOP
+            WITH RECURSIVE waiting AS (
+                (SELECT owner, 1 AS place FROM procrastinate_jobs
+                  WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+                    AND priority + 0 = _priority AND owner >= _from
+                  ORDER BY owner LIMIT 1)
+                UNION ALL
+                SELECT (SELECT jobs.owner FROM procrastinate_jobs AS jobs
+                         WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
+                           AND jobs.lock IS NULL AND jobs.priority + 0 = _priority AND jobs.owner > waiting.owner
+                         ORDER BY jobs.owner LIMIT 1),
+                       waiting.place + 1
+                  FROM waiting
+                 WHERE waiting.owner IS NOT NULL AND waiting.place <= _most + CASE WHEN _turning THEN _room ELSE 0 END)
+            SELECT coalesce(array_agg(owner ORDER BY place), '{}') INTO _found FROM waiting WHERE owner IS NOT NULL;
+            EXIT WHEN _turning OR cardinality(_found) <= _most;
+            _turning := true;
+            _owners := _found;
+            _from := coalesce((SELECT turn + 1 FROM owner_turns WHERE queue = _queue AND owner = _wheel), _from);
+        END LOOP;
+        _owners := _found || ARRAY(SELECT owner FROM unnest(_owners) AS owner WHERE owner < _from);
+        -- One look finds enough, unless others take the same jobs at this moment or few owners have many.
+        FOREACH _deep IN ARRAY ARRAY[1 + 2 * _room / cardinality(_owners),
+                                     _room + least(50, 2000 / cardinality(_owners))]
+        LOOP
+            WITH line AS MATERIALIZED (
+                SELECT waiting.owner, head.id, head.place,
+                       CASE WHEN _turning THEN waiting.place ELSE coalesce(turns.turn, 0) END AS turn
+                  FROM unnest(_owners) WITH ORDINALITY AS waiting (owner, place)
+                  LEFT JOIN owner_turns AS turns ON turns.queue = _queue AND turns.owner = waiting.owner
+                 CROSS JOIN LATERAL (
+                     SELECT CASE WHEN _cap IS NOT NULL
+                                 THEN _cap - cardinality(array_positions(_held, waiting.owner))
+                                      - (SELECT count(*) FROM procrastinate_jobs AS jobs
+                                          WHERE jobs.queue_name || '' = _queue AND jobs.status = 'doing'
+                                            AND jobs.owner = waiting.owner) END AS many) AS allowed
+                 CROSS JOIN LATERAL (
+                     SELECT heads.id, row_number() OVER (ORDER BY heads.id) AS place
+                       FROM (SELECT jobs.id FROM procrastinate_jobs AS jobs
+                              WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
+                                AND jobs.lock IS NULL AND jobs.priority + 0 = _priority
+                                AND jobs.owner = waiting.owner AND jobs.task_name <> ALL (_paused)
+                                AND (_before = '{}' OR jobs.id <> ALL (_before))
+                              ORDER BY jobs.id + 0
+                              LIMIT greatest(least(_deep, allowed.many), 0)) AS heads) AS head),
+            picked AS (
+                SELECT jobs.id, line.owner
+                  FROM line
+                  JOIN procrastinate_jobs AS jobs ON jobs.id = line.id
+                 WHERE jobs.status::text = 'todo'
+                 ORDER BY line.place, line.turn, line.id
+                 LIMIT _room
+                   FOR UPDATE OF jobs SKIP LOCKED)
+            SELECT coalesce(array_agg(id), '{}'), array_agg(DISTINCT owner), (SELECT count(*) FROM line),
+                   (SELECT max(place) FROM line)
+              INTO _picked, _served, _seen, _longest
+              FROM picked;
+            -- Enough, or all there is: nobody else held any of it, and no owner's line was cut.
+            EXIT WHEN cardinality(_picked) >= _room
+                   OR (_seen = cardinality(_picked) AND coalesce(_longest, 0) < _deep);
+        END LOOP;
+    END IF;
+    IF _turning THEN
+        -- The next claim begins behind the last one served, or behind all that were looked at.
+        _last := CASE WHEN cardinality(_picked) < _room
+                      THEN coalesce(_found[cardinality(_found)], _owners[cardinality(_owners)])
+                      ELSE _owners[(SELECT max(array_position(_owners, owner)) FROM unnest(_served) AS owner)] END;
+        UPDATE owner_turns SET turn = _last, at = clock_timestamp()
+         WHERE queue = _queue AND owner = (SELECT owner FROM owner_turns
+                                            WHERE queue = _queue AND owner = _wheel FOR UPDATE SKIP LOCKED);
         INSERT INTO owner_turns (queue, owner, turn)
-        SELECT _queue, owner, nextval('runs') FROM (SELECT DISTINCT owner FROM picked ORDER BY owner) AS served
-            ON CONFLICT (queue, owner) DO UPDATE SET turn = excluded.turn, at = now())
-    SELECT array_agg(id) INTO _picked FROM picked;
-    RETURN coalesce(_picked, '{}');
+        SELECT _queue, _wheel, _last
+         WHERE NOT EXISTS (SELECT FROM owner_turns WHERE queue = _queue AND owner = _wheel)
+            ON CONFLICT DO NOTHING;
+        RETURN _picked;
+    END IF;
+    IF _picked = '{}' THEN
+        RETURN _picked;
+    END IF;
+    -- A turn that another claim writes at this moment needs no second writing.
+    UPDATE owner_turns AS turns
+       SET turn = nextval('runs'), at = clock_timestamp()
+      FROM (SELECT owner FROM owner_turns
+             WHERE queue = _queue AND owner = ANY (_served)
+               FOR UPDATE SKIP LOCKED) AS mine
+     WHERE turns.queue = _queue AND turns.owner = mine.owner;
+    INSERT INTO owner_turns (queue, owner, turn)
+    SELECT _queue, owner, nextval('runs')
+      FROM unnest(_served) AS served (owner)
+     WHERE NOT EXISTS (SELECT FROM owner_turns AS turns WHERE turns.queue = _queue AND turns.owner = served.owner)
+        ON CONFLICT DO NOTHING;
+    RETURN _picked;
 END $$;
 
--- The first waiting job of each lock that nobody holds, in this queue and at this priority.
-CREATE FUNCTION first_of_locks(_queue text, _priority integer, _room integer, _paused text[]) RETURNS bigint[]
-LANGUAGE plpgsql AS $$
+-- The first waiting job of each lock that nobody holds, in this queue and at this priority; none of an owner who has
+-- `_cap` running, what this claim has picked before counted in.
+CREATE FUNCTION first_of_locks(
+    _queue text, _priority integer, _room integer, _cap integer, _before bigint[], _paused text[]
+) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     _found bigint[];
+    _held bigint[] := '{}';
 BEGIN
+    IF _cap IS NOT NULL AND _before <> '{}' THEN
+        _held := ARRAY(SELECT owner FROM procrastinate_jobs WHERE id = ANY (_before));
+    END IF;
     WITH RECURSIVE locks AS (
         (SELECT lock FROM procrastinate_jobs
           WHERE status = 'todo' AND scheduled_at IS NULL AND lock IS NOT NULL ORDER BY lock LIMIT 1)
@@ -428,20 +545,32 @@ BEGIN
                    AND jobs.lock > locks.lock
                  ORDER BY jobs.lock LIMIT 1)
           FROM locks
-         WHERE locks.lock IS NOT NULL)
-    SELECT ARRAY(
-        SELECT jobs.id
+         WHERE locks.lock IS NOT NULL),
+    heads AS (
+        SELECT head.id, head.owner, row_number() OVER (PARTITION BY head.owner ORDER BY head.id) AS place
           FROM locks
-         CROSS JOIN LATERAL (SELECT first.id, first.queue_name, first.priority, first.task_name
+         CROSS JOIN LATERAL (SELECT first.id, first.queue_name, first.priority, first.task_name, first.owner
                                FROM procrastinate_jobs AS first
                               WHERE first.lock = locks.lock AND first.status = 'todo' AND first.scheduled_at IS NULL
                               ORDER BY first.priority + 0 DESC, first.id + 0
                               LIMIT 1) AS head
-          JOIN procrastinate_jobs AS jobs ON jobs.id = head.id
          WHERE locks.lock IS NOT NULL AND head.queue_name = _queue AND head.priority = _priority
-           AND head.task_name <> ALL (_paused)
+           AND head.task_name <> ALL (_paused) AND head.id <> ALL (_before)
            AND NOT EXISTS (SELECT FROM procrastinate_jobs AS holder
-                            WHERE holder.lock = locks.lock AND holder.status = 'doing')
+                            WHERE holder.lock = locks.lock AND holder.status = 'doing')),
+    allowed AS (
+        SELECT id
+          FROM heads
+         WHERE _cap IS NULL
+            OR place <= _cap - cardinality(array_positions(_held, heads.owner))
+                        - (SELECT count(*) FROM procrastinate_jobs AS jobs
+                            WHERE jobs.queue_name || '' = _queue AND jobs.status = 'doing'
+                              AND jobs.owner = heads.owner))
+    SELECT ARRAY(
+        SELECT jobs.id
+          FROM allowed
+          JOIN procrastinate_jobs AS jobs ON jobs.id = allowed.id
+         WHERE jobs.status::text = 'todo'
          ORDER BY jobs.id
          LIMIT _room
            FOR UPDATE OF jobs SKIP LOCKED)
@@ -449,66 +578,126 @@ BEGIN
     RETURN _found;
 END $$;
 
--- The next jobs of one queue, highest priority first, at most `_room`.
+-- The next jobs of one queue, highest priority first, at most `_room`. With a fair share no owner gets more than that
+-- running while another waits; what is cancelled needs no place, since it only has to be told.
 CREATE FUNCTION pick_jobs(_queue text, _room integer, _ahead integer, _paused text[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     _picked bigint[] := '{}';
-    _found bigint[];
-    _below integer := 2147483647;
+    _free bigint[];
+    _held bigint[];
+    _told bigint[] := '{}';
+    _below integer;
     _priority integer;
     _limit queue_limits;
     _locks boolean;
+    _cap integer;
+    _sharing boolean;
+    _others integer;
+    _places integer := places_left(_queue, _room, _ahead);
 BEGIN
-    _room := places_left(_queue, _room, _ahead);
     SELECT * INTO _limit FROM queue_limits WHERE queue = _queue;
     _locks := (SELECT lock FROM procrastinate_jobs
                 WHERE status = 'todo' AND scheduled_at IS NULL AND lock IS NOT NULL
                 ORDER BY lock LIMIT 1) IS NOT NULL;
-    IF NOT _locks AND _limit.each IS NULL THEN
+    IF _places < _room OR _limit.each IS NOT NULL OR _limit.fair IS NOT NULL OR _limit.starts IS NOT NULL THEN
+        -- The priority of `stop`: before every one of the product.
+        _told := ARRAY(SELECT jobs.id
+                         FROM procrastinate_jobs AS jobs
+                        WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
+                          AND jobs.lock IS NULL AND jobs.priority + 0 = 0
+                          AND (SELECT cancel_reason FROM job_records WHERE job_records.job_id = jobs.id) IS NOT NULL
+                        ORDER BY jobs.owner, jobs.id + 0
+                        LIMIT _room
+                          FOR UPDATE SKIP LOCKED);
+        _places := least(_places, _room - cardinality(_told));
+    END IF;
+    IF NOT _locks AND _limit.each IS NULL AND _limit.fair IS NULL THEN
         -- Where everything that is ready has a place, there is nothing to share.
-        _found := ARRAY(SELECT id FROM procrastinate_jobs
-                         WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
-                           AND task_name <> ALL (_paused)
-                         ORDER BY priority + 0 DESC
-                         LIMIT least(_room, 20) + 1);
-        IF cardinality(_found) <= least(_room, 20) THEN
+        _free := ARRAY(SELECT id FROM procrastinate_jobs
+                        WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+                          AND task_name <> ALL (_paused) AND id <> ALL (_told)
+                        ORDER BY priority + 0 DESC
+                        LIMIT least(_places, 20) + 1);
+        IF cardinality(_free) <= least(_places, 20) THEN
             _picked := ARRAY(SELECT id FROM procrastinate_jobs
-                              WHERE id = ANY (_found) AND status::text = 'todo'
+                              WHERE id = ANY (_free) AND status::text = 'todo'
                               ORDER BY priority DESC, id
                                 FOR UPDATE SKIP LOCKED);
-            _room := 0;
+            _places := cardinality(_picked);
         END IF;
     END IF;
-    WHILE cardinality(_picked) < _room LOOP
-        SELECT priority INTO _priority
-          FROM procrastinate_jobs
-         WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
-           AND priority + 0 < _below
-         ORDER BY priority + 0 DESC
-         LIMIT 1;
-        IF _locks THEN
-            _priority := greatest(_priority, (SELECT max(priority) FROM procrastinate_jobs
-                                               WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL
-                                                 AND lock IS NOT NULL AND priority < _below));
-        END IF;
-        EXIT WHEN _priority IS NULL;
-        _found := share_places(_queue, _priority, _room - cardinality(_picked), _limit.each, _limit.fair, _paused);
-        IF _locks THEN
-            _found := ARRAY(SELECT id
-                              FROM unnest(_found || first_of_locks(_queue, _priority, _room - cardinality(_picked),
-                                                                   _paused)) AS id
-                             ORDER BY id
-                             LIMIT _room - cardinality(_picked));
-        END IF;
-        _picked := _picked || _found;
-        _below := _priority;
+    _sharing := _limit.fair IS NOT NULL;
+    LOOP
+        _cap := CASE WHEN _sharing THEN least(_limit.each, _limit.fair) ELSE _limit.each END;
+        _below := 2147483647;
+        WHILE cardinality(_picked) < _places LOOP
+            SELECT priority INTO _priority
+              FROM procrastinate_jobs
+             WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+               AND priority + 0 < _below
+             ORDER BY priority + 0 DESC
+             LIMIT 1;
+            IF _locks THEN
+                _priority := greatest(_priority, (SELECT max(priority) FROM procrastinate_jobs
+                                                   WHERE queue_name = _queue AND status = 'todo'
+                                                     AND scheduled_at IS NULL AND lock IS NOT NULL
+                                                     AND priority < _below));
+            END IF;
+            EXIT WHEN _priority IS NULL;
+            _free := share_places(_queue, _priority, _places - cardinality(_picked), _cap, _told || _picked, _paused);
+            IF _locks THEN
+                _held := first_of_locks(_queue, _priority, _places - cardinality(_picked), _cap,
+                                        _told || _picked || _free, _paused);
+                _free := ARRAY(SELECT id
+                                 FROM (SELECT id, place FROM unnest(_free) WITH ORDINALITY AS free (id, place)
+                                        UNION ALL
+                                       SELECT id, place FROM unnest(_held) WITH ORDINALITY AS held (id, place)) AS zip
+                                ORDER BY place, id
+                                LIMIT _places - cardinality(_picked));
+            END IF;
+            _picked := _picked || _free;
+            _below := _priority;
+        END LOOP;
+        EXIT WHEN NOT _sharing OR cardinality(_picked) >= _places;
+        -- Everybody has a fair share; only one who waits alone may have more.
+        WITH RECURSIVE waiting AS (
+            (SELECT priority, owner FROM procrastinate_jobs
+              WHERE queue_name = _queue AND status = 'todo' AND scheduled_at IS NULL AND lock IS NULL
+              ORDER BY priority + 0 DESC, owner LIMIT 1)
+            UNION ALL
+            SELECT next.priority, next.owner
+              FROM waiting
+             CROSS JOIN LATERAL (
+                 (SELECT jobs.priority, jobs.owner FROM procrastinate_jobs AS jobs
+                   WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
+                     AND jobs.lock IS NULL AND jobs.priority + 0 = waiting.priority AND jobs.owner > waiting.owner
+                   ORDER BY jobs.owner LIMIT 1)
+                  UNION ALL
+                 (SELECT jobs.priority, jobs.owner FROM procrastinate_jobs AS jobs
+                   WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
+                     AND jobs.lock IS NULL AND jobs.priority + 0 < waiting.priority
+                   ORDER BY jobs.priority + 0 DESC, jobs.owner LIMIT 1)
+                 LIMIT 1) AS next)
+        SELECT count(DISTINCT owner) INTO _others
+          FROM waiting
+         WHERE EXISTS (SELECT FROM procrastinate_jobs AS jobs
+                        WHERE jobs.queue_name = _queue AND jobs.status = 'todo' AND jobs.scheduled_at IS NULL
+                          AND jobs.lock IS NULL AND jobs.priority + 0 = waiting.priority
+                          AND jobs.owner = waiting.owner AND jobs.id <> ALL (_told || _picked)
+                          AND jobs.task_name <> ALL (_paused));
+        EXIT WHEN _others <> 1;
+        _sharing := false;
     END LOOP;
     IF _limit.starts IS NOT NULL AND _picked <> '{}' THEN
         INSERT INTO limits (key) VALUES ('queue-' || _queue) ON CONFLICT DO NOTHING;
+        -- A job begins a little later than it is picked, how much differs: a start counts as late as it may be, and
+        -- one that could not begin until then goes back.
         INSERT INTO limit_grants (key, holder, at, started)
-        SELECT 'queue-' || _queue, 'job-' || id, clock_timestamp(), true FROM unnest(_picked) AS id;
+        SELECT 'queue-' || _queue, 'job-' || id,
+               clock_timestamp() + make_interval(secs => least(0.25, _limit.window_s / 10)), true
+          FROM unnest(_picked) AS id;
     END IF;
-    RETURN _picked;
+    RETURN _told || _picked;
 END $$;
 
 -- Gives a worker its next jobs: of each queue at most as many as it has room for. Each comes with the number of its

@@ -133,7 +133,8 @@ class Ear:
         """Take notices until the next beat is due. The beat's own echo has to be among the first."""
         if self.deaf:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._now.wait(), max(until - time.monotonic(), 0.0))
+                async with asyncio.timeout(max(until - time.monotonic(), 0.0)):
+                    await self._now.wait()
             return
         echo, echo_by = self._echo(self.says().worker_id), time.monotonic() + ECHO_S
         echoed = False

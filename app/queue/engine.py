@@ -26,7 +26,7 @@ class Connector(procrastinate.PsycopgConnector):
                 place.direct_dsn,
                 # The engine's own statements (periodic ticks, its shell) act for the house, each in its own commit.
                 kwargs={
-                    **db.NETWORK,
+                    **db.network(place.direct_dsn),
                     "autocommit": True,
                     "options": "-c app.house=on",
                     "application_name": "backlot engine",

@@ -65,12 +65,14 @@ async def save(
     `age_s` is how long ago it began, `ran_s` how long it ran. The room's hook comes before the job's row, since
     rooms lock their own rows first, too.
     """
-    await check(conn, worker_id, job)
+    asked_to_stop = await check(conn, worker_id, job)
     if decision.gives_up and gave_up is not None:
         await gave_up(
             conn, job_id=job.job_id, **own(job.args), reason=decision.reason or "", code=decision.code or ""
         )
-    ended = decision.outcome in ENDINGS or not await again(conn, worker_id, job, decision)
+    ended = decision.outcome in ENDINGS or not await again(
+        conn, worker_id, job, decision, asked_to_stop=asked_to_stop
+    )
     if ended:
         await end(conn, worker_id, job, ENDINGS.get(decision.outcome, "aborted"))
     await note(conn, worker_id, job, decision, age_s=age_s, ran_s=ran_s)
@@ -80,16 +82,18 @@ async def save(
         await live.tell(conn, *topics([job]))
 
 
-async def check(conn: db.Conn, worker_id: int | None, job: Taken) -> None:
-    """Raises Superseded unless the job still runs in this very turn."""
-    if not await db.rows(
+async def check(conn: db.Conn, worker_id: int | None, job: Taken) -> bool:
+    """Raises Superseded unless the job still runs in this very turn. Gives whether it was asked to stop."""
+    found = await db.value(
         conn,
         """
-        SELECT 1 FROM procrastinate_jobs
+        SELECT abort_requested FROM procrastinate_jobs
          WHERE id = %s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %s AND attempts = %s""",
         [job.job_id, worker_id, job.turn],
-    ):
+    )
+    if found is None:
         raise Superseded("Another run has taken over this job.")
+    return bool(found)
 
 
 def topics(ended: list[Taken]) -> list[str]:
@@ -160,9 +164,19 @@ async def end(conn: db.Conn, worker_id: int | None, job: Taken, status: str) -> 
     await limits.give_back(conn, f"job-{job.job_id}")
 
 
-async def again(conn: db.Conn, worker_id: int | None, job: Taken, decision: policy.Decision) -> bool:
-    """Back in line. False where a twin with the same `once` waits already: that twin does the work."""
-    at_once = decision.outcome == "handed_back"
+async def again(
+    conn: db.Conn,
+    worker_id: int | None,
+    job: Taken,
+    decision: policy.Decision,
+    *,
+    asked_to_stop: bool = False,
+) -> bool:
+    """Back in line. False where a twin with the same `once` waits already: that twin does the work.
+
+    A job that was asked to stop comes back at once, runs nothing, and lets its room give up.
+    """
+    at_once = decision.outcome == "handed_back" or asked_to_stop
     try:
         async with conn.transaction():
             ours = await db.run(
@@ -182,10 +196,11 @@ async def again(conn: db.Conn, worker_id: int | None, job: Taken, decision: poli
     # A run that ended by itself clears the job of the suspicion that it kills its worker.
     await conn.execute(
         """
-        INSERT INTO job_records (job_id, workspace_id, correlation_id, waiting_for, waiting_until)
-        VALUES (%(job)s, %(workspace)s, %(trace)s, %(reason)s, %(until)s)
+        INSERT INTO job_records (job_id, workspace_id, correlation_id, waiting_for, waiting_until, cancel_reason)
+        VALUES (%(job)s, %(workspace)s, %(trace)s, %(reason)s, %(until)s, %(cancel)s)
             ON CONFLICT (job_id) DO UPDATE
            SET waiting_for = excluded.waiting_for, waiting_until = excluded.waiting_until,
+               cancel_reason = coalesce(job_records.cancel_reason, excluded.cancel_reason),
                rescues = CASE WHEN %(cleared)s THEN 0 ELSE job_records.rescues END""",
         {
             "job": job.job_id,
@@ -193,6 +208,7 @@ async def again(conn: db.Conn, worker_id: int | None, job: Taken, decision: poli
             "trace": job.correlation_id,
             "reason": decision.reason,
             "until": decision.again_at,
+            "cancel": "Cancelled." if asked_to_stop else None,
             "cleared": decision.outcome in ("waiting", "failed"),
         },
     )

@@ -303,8 +303,12 @@ async def _unknown(job: Taken) -> Exception:
     async with db.house() as conn:
         put_s = await db.value(
             conn,
-            "SELECT extract(epoch FROM clock_timestamp() - put_at)::float8 FROM job_records WHERE job_id = %s",
-            [job.job_id],
+            """
+            SELECT extract(epoch FROM clock_timestamp()
+                           - coalesce((SELECT put_at FROM job_records WHERE job_id = %(job)s),
+                                      (SELECT min(at) FROM procrastinate_events
+                                        WHERE job_id = %(job)s AND type = 'deferred')))::float8""",
+            {"job": job.job_id},
         )
     if (put_s or 0.0) < policy.UNKNOWN_FOR_S:
         return NotYet(

@@ -22,7 +22,7 @@ import psycopg
 from procrastinate import worker as engine
 
 from app import db, log, metrics, migrate
-from app.errors import HouseError, Retryable
+from app.errors import HouseError, Permanent, Retryable
 from app.queue import claim, lease, policy, rescue
 from app.queue.ear import Beat, Ear, Says
 from app.queue.pump import GATHER_S, Line, Pump
@@ -147,17 +147,26 @@ class HouseWorker(engine.Worker):
         wait_s = 0.5
         while True:
             try:
-                await db.ensure_pools(self.place.dsn, pages=False, most=self.most_connections)
+                await db.ensure_pools(self.place.direct_dsn, pages=False, most=self.most_connections)
                 async with db.house() as conn:
                     if lacking := await migrate.missing(conn):
                         raise Retryable(f"The database lacks {lacking[0]}: run `backlot migrate`.")
                 await self._register()
+                await self._check_address()
                 log.info("worker connected", worker_id=self.worker_id)
                 return
             except Retryable as error:
                 log.warning("worker waits for the database", reason=error.message, again_in_s=wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, 5.0)
+
+    async def _check_address(self) -> None:
+        """End with one line when a pooler stands in front: a worker's own sessions cannot go through it."""
+        try:
+            conn = await db.hand(self.place.direct_dsn, "backlot worker start")
+        except Permanent as error:
+            raise SystemExit(error.message) from error
+        await conn.close()
 
     async def _register(self) -> None:
         """Enter the list of workers under a new id."""
@@ -229,7 +238,7 @@ class HouseWorker(engine.Worker):
     # Side work
 
     async def _for_ever(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Repeat a side step; a failure is one log line and a wait that doubles to five seconds, never an
+        """Repeat a side step; a failure is one log line and a wait that doubles to two seconds, never an
         end.
         """
         wait_s = 0.5
@@ -248,7 +257,7 @@ class HouseWorker(engine.Worker):
                 if time.monotonic() - began > 10:
                     wait_s = 0.5
                 await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, 5.0)
+                wait_s = min(wait_s * 2, 2.0)
 
     def _trouble(self, step: str, error: Exception) -> None:
         """Say it, but at most once in ten seconds: an outage of ten minutes is sixty lines, not thousands
@@ -340,6 +349,9 @@ class HouseWorker(engine.Worker):
                     continue
                 if not self.wait and idle and self.runner.idle and not self._wake.is_set():
                     return
+                if not self.wait and self.runner.idle:
+                    # The last outcome has just been written: one more look, then it is over.
+                    continue
             await self._pause(POLL_S if pause_s is None and not self.listening else pause_s)
 
     def _gather_s(self, lines: list[Line]) -> float:
