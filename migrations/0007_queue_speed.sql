@@ -846,9 +846,10 @@ END $$;
 -- One step of a worker: write what ended, put back what was not begun, take what comes next. The last row has
 -- no job: it says what was saved, whether more is ready (turn 1), and else when to look again (waited_s).
 CREATE FUNCTION pump_jobs(
-    _worker bigint, _jobs bigint[], _turns integer[], _runs bigint[], _rounds integer[], _ages_s double precision[],
-    _ran_s double precision[], _topics text[], _returned bigint[], _queues text[], _rooms integer[],
-    _aheads integer[], _ripen boolean
+    _worker bigint, _queues text[], _rooms integer[], _aheads integer[], _ripen boolean,
+    _jobs bigint[] DEFAULT '{}', _turns integer[] DEFAULT '{}', _runs bigint[] DEFAULT '{}',
+    _rounds integer[] DEFAULT '{}', _ages_s double precision[] DEFAULT '{}',
+    _ran_s double precision[] DEFAULT '{}', _topics text[] DEFAULT '{}', _returned bigint[] DEFAULT '{}'
 ) RETURNS TABLE (job_id bigint, queue text, task text, args jsonb, turn integer, run bigint, round integer,
                  workspace_id bigint, correlation_id text, tries bigint, rescues integer, cancel_reason text,
                  waited_s double precision, saved bigint[])

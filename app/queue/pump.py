@@ -34,10 +34,16 @@ SHORTEST_S = 2.5e-4
 GATHER_S = 0.004
 # So many runs of a queue have to be seen before anything is taken ahead.
 SEEN_FIRST = 20
+_TAKE = """
+    SELECT *
+      FROM pump_jobs(_worker => %s, _queues => %s::text[], _rooms => %s::integer[], _aheads => %s::integer[],
+                     _ripen => %s)"""
 _PUMP = """
     SELECT *
-      FROM pump_jobs(%s, %s::bigint[], %s::integer[], %s::bigint[], %s::integer[], %s::float8[], %s::float8[], %s, %s,
-                     %s, %s, %s, %s)"""
+      FROM pump_jobs(_worker => %s, _queues => %s::text[], _rooms => %s::integer[], _aheads => %s::integer[],
+                     _ripen => %s, _jobs => %s::bigint[], _turns => %s::integer[], _runs => %s::bigint[],
+                     _rounds => %s::integer[], _ages_s => %s::float8[], _ran_s => %s::float8[], _topics => %s,
+                     _returned => %s)"""
 # A worker that took no answer within this time builds a new connection.
 ANSWER_S = 30.0
 RACES = (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -155,25 +161,14 @@ class Pump:
             # What was taken by a statement whose answer was lost is nobody's: it goes back at once.
             await conn.execute("SELECT return_unheard(%s, %s)", [worker_id, held])
             self.operations += 1
-        now = time.monotonic()
-        cursor = await conn.execute(
-            _PUMP,
-            [
-                worker_id,
-                _numbers(run.job.job_id for run in ended),
-                _numbers(run.job.turn for run in ended),
-                _numbers(run.job.run for run in ended),
-                _numbers(run.job.round for run in ended),
-                _numbers(now - run.began for run in ended),
-                _numbers(run.ran_s for run in ended),
-                _topics(ended),
-                unbegun,
-                [line.limits.name for line in lines],
-                [line.room for line in lines],
-                [line.room_ahead for line in lines],
-                ripen,
-            ],
-        )
+        room = [
+            worker_id, _names(line.limits.name for line in lines), _numbers(line.room for line in lines),
+            _numbers(line.room_ahead for line in lines), ripen,
+        ]  # fmt: skip
+        if ended or unbegun:
+            cursor = await conn.execute(_PUMP, [*room, *_written(ended), unbegun])
+        else:
+            cursor = await conn.execute(_TAKE, room)
         self.operations += 1
         return await cursor.fetchall()
 
@@ -191,6 +186,19 @@ def _numbers(values: Iterable[float]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def _topics(ended: list[Ended]) -> list[str]:
-    """The live topics to tell of what ended."""
-    return outcome.topics([run.job for run in ended]) if ended else []
+def _names(values: Iterable[str]) -> str:
+    return "{" + ",".join(f'"{value}"' for value in values) + "}"
+
+
+def _written(ended: list[Ended]) -> list[Any]:
+    """What the statement is told of runs that went well, column by column, and the live topics to tell of them."""
+    now = time.monotonic()
+    return [
+        _numbers(run.job.job_id for run in ended),
+        _numbers(run.job.turn for run in ended),
+        _numbers(run.job.run for run in ended),
+        _numbers(run.job.round for run in ended),
+        _numbers(now - run.began for run in ended),
+        _numbers(run.ran_s for run in ended),
+        outcome.topics([run.job for run in ended]),
+    ]
