@@ -41,14 +41,17 @@ BEGIN
 END $$;
 
 -- The joins of two transition tables need hash joins, whatever the function that fired the trigger has switched off.
-CREATE FUNCTION house_jobs_put() RETURNS trigger LANGUAGE plpgsql
-SET enable_hashjoin = on SET enable_nestloop = off AS $$
+CREATE FUNCTION house_jobs_put() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO procrastinate_events (job_id, type)
-    SELECT id, 'deferred' FROM put WHERE status = 'todo';
     INSERT INTO procrastinate_events (job_id, type, at)
-    SELECT id, 'scheduled', scheduled_at FROM put WHERE status = 'todo' AND scheduled_at IS NOT NULL;
-    PERFORM wake_queue(queue_name, 0) FROM (SELECT DISTINCT queue_name FROM put WHERE status = 'todo') AS queues;
+    SELECT put.id, told.type, told.at
+      FROM put
+     CROSS JOIN LATERAL (VALUES ('scheduled'::procrastinate_job_event_type, put.scheduled_at), ('deferred', now()))
+                     AS told (type, at)
+     WHERE put.status = 'todo' AND told.at IS NOT NULL;
+    PERFORM pg_notify('procrastinate_queue_v1#' || queue_name, '{"type": "job_inserted", "job_id": 0}'),
+            pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')
+       FROM (SELECT DISTINCT queue_name FROM put WHERE status = 'todo') AS queues;
     RETURN NULL;
 END $$;
 
