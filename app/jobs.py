@@ -2,12 +2,14 @@
 limits.
 
 Names and argument names are the contract's. The environment overrides a queue with `QUEUE_<NAME>_TOGETHER`,
-`_TRIES`, `_FIRST_WAIT_S` and `_MOST` (3/60 is three in sixty seconds, over all workers).
+`_TRIES`, `_FIRST_WAIT_S`, and over all workers `_MOST` (3/60 is three starts in sixty seconds), `_EVERYWHERE` (so
+many at once), `_EACH` (of one owner) and `_FAIR` (of one owner while others wait). Operators change the last four
+while everything runs.
 """
 
 from app.queue import HIGH, LOW, NORMAL, Job, Queue
 
-VIDEO_EDIT = Queue("video-edit", together=2, tries=2, first_wait_s=10, most=(3, 60))
+VIDEO_EDIT = Queue("video-edit", together=2, tries=2, first_wait_s=10, most=(3, 60), fair=2)
 VIDEO_UPLOAD = Queue("video-upload", together=1, tries=2, first_wait_s=10, most=(3, 60))
 SOCIAL_PUBLISHING = Queue("social-publishing", together=5)
 UPKEEP = Queue("upkeep", together=2)

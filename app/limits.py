@@ -110,15 +110,19 @@ async def unstart(conn: db.Conn, holder: str, key: str) -> None:
 
 
 async def forget(conn: db.Conn, *, older_than_s: float = 86_400, most: int = 5_000) -> int:
-    """Remove grants that no window can reach any more; gives how many."""
-    return await db.run(
-        conn,
-        """
-        DELETE FROM limit_grants
-         WHERE id IN (SELECT id
-                        FROM limit_grants
-                       WHERE at < now() - make_interval(secs => %s)
-                       ORDER BY at
-                       LIMIT %s)""",
-        [older_than_s, most],
-    )
+    """Remove grants that no window can reach any more, batch after batch; gives how many."""
+    gone = 0
+    while True:
+        batch = await db.run(
+            conn,
+            """
+            DELETE FROM limit_grants
+             WHERE id = ANY (ARRAY(SELECT id
+                                     FROM limit_grants
+                                    WHERE at < now() - make_interval(secs => %s)
+                                    LIMIT %s))""",
+            [older_than_s, most],
+        )
+        gone += batch
+        if batch < most:
+            return gone

@@ -795,25 +795,36 @@ BEGIN
                     AND attempts.job_id <> ALL (coalesce(_saved, '{}')));
 END $$;
 
--- Puts jobs back that this worker took and did not begin: no turn is used. The next one sees them at once.
+-- Puts jobs back that this worker took and did not begin: no turn is used, and of the starts that a limit counts only
+-- that of this very claim is given back: an earlier one was used.
 CREATE FUNCTION return_jobs(_worker bigint, _jobs bigint[]) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
+    _mine bigint[];
     _many integer;
 BEGIN
+    _mine := ARRAY(SELECT id FROM procrastinate_jobs
+                    WHERE id = ANY (_jobs) AND status::text = 'doing' AND worker_id = _worker
+                    ORDER BY id
+                      FOR UPDATE);
     UPDATE procrastinate_jobs AS jobs
        SET status = 'todo', worker_id = NULL, abort_requested = false
-     WHERE jobs.id = ANY (_jobs) AND jobs.status = 'doing' AND jobs.worker_id = _worker
+     WHERE jobs.id = ANY (_mine) AND jobs.status::text = 'doing'
        AND NOT EXISTS (SELECT FROM procrastinate_jobs AS twin
                         WHERE twin.queueing_lock = jobs.queueing_lock AND twin.status = 'todo');
     GET DIAGNOSTICS _many = ROW_COUNT;
     -- A twin with the same queueing lock was put meanwhile: it does the work.
     UPDATE procrastinate_jobs AS jobs
        SET status = 'aborted', attempts = attempts + 1, abort_requested = false
-     WHERE jobs.id = ANY (_jobs) AND jobs.status = 'doing' AND jobs.worker_id = _worker;
-    DELETE FROM limit_grants WHERE started AND holder = ANY (SELECT 'job-' || id FROM unnest(_jobs) AS id)
-       AND key LIKE 'queue-%' AND at > now() - interval '1 h';
+     WHERE jobs.id = ANY (_mine) AND jobs.status::text = 'doing' AND jobs.worker_id = _worker;
+    DELETE FROM limit_grants
+     WHERE id = ANY (ARRAY(SELECT (SELECT latest.id FROM limit_grants AS latest
+                                    WHERE latest.holder = 'job-' || job AND latest.started
+                                      AND latest.key LIKE 'queue-%'
+                                    ORDER BY latest.at DESC
+                                    LIMIT 1)
+                             FROM unnest(_mine) AS job));
     PERFORM wake_queue(queue_name, 0)
-       FROM (SELECT DISTINCT queue_name FROM procrastinate_jobs WHERE id = ANY (_jobs)) AS queues;
+       FROM (SELECT DISTINCT queue_name FROM procrastinate_jobs WHERE id = ANY (_mine)) AS queues;
     RETURN _many;
 END $$;
 
@@ -880,6 +891,12 @@ BEGIN
     END IF;
     job_id := NULL;
     saved := _saved;
+    IF _taken > 0 THEN
+        -- Where starts are counted: within how many seconds a job has to begin, as `pick_jobs` counted on.
+        args := (SELECT jsonb_object_agg(queue_limits.queue, least(0.25, window_s / 10))
+                   FROM queue_limits
+                  WHERE queue_limits.queue = ANY (_queues) AND starts IS NOT NULL);
+    END IF;
     -- Fewer than there was room for: nothing more is ready now.
     IF _taken >= (SELECT sum(room) FROM unnest(_rooms) AS room) AND _taken > 0 THEN
         turn := 1;

@@ -175,3 +175,40 @@ def test_every_setting_of_the_example_has_one_comment_line() -> None:
 def test_the_example_holds_the_defaults() -> None:
     settings = {**example(), "ENCRYPTION_KEY": KEY}
     assert config.load(settings) == config.load({"ENCRYPTION_KEY": KEY})
+
+
+def test_the_environment_sets_what_holds_over_all_workers() -> None:
+    settings = config.load(
+        {
+            **PRODUCTION,
+            "QUEUE_VIDEO_EDIT_EVERYWHERE": "12",
+            "QUEUE_VIDEO_EDIT_EACH": "3",
+            "QUEUE_VIDEO_EDIT_FAIR": "none",
+        }
+    )
+    assert settings.queues["video-edit"] == config.QueueOverride(
+        together=None, tries=None, first_wait_s=None, everywhere=12, each=3, fair=0
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "10001", "٣"])
+def test_places_that_make_no_sense_are_refused(value: str) -> None:
+    for what in ("EVERYWHERE", "EACH", "FAIR"):
+        assert problems({**PRODUCTION, f"QUEUE_VIDEO_EDIT_{what}": value}) == [
+            f"QUEUE_VIDEO_EDIT_{what}: write a number from 1 to 10000, or none"
+        ]
+
+
+@pytest.mark.parametrize("value", ["0/60", "3", "3/", "/60", "x/60", "3/x"])
+def test_a_rate_is_so_many_in_so_many_seconds(value: str) -> None:
+    for name in ("QUEUE_VIDEO_EDIT_MOST", "ACCOUNT_UPLOADS_MOST"):
+        assert problems({**PRODUCTION, name: value}) == [
+            f"{name}: write it as 3/60 (three in sixty seconds) or none"
+        ]
+
+
+@pytest.mark.parametrize("value", ["3/0", "3/-1", "3/nan", "3/inf", "3/86401"])
+def test_a_rate_is_counted_over_a_day_at_most(value: str) -> None:
+    assert problems({**PRODUCTION, "QUEUE_VIDEO_EDIT_MOST": value}) == [
+        "QUEUE_VIDEO_EDIT_MOST: write it as 3/60 (three in sixty seconds, a day at most) or none"
+    ]

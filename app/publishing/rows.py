@@ -12,7 +12,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from app import accounts, config, db, jobs, limits, live, platforms, queue, states
-from app.errors import WrongState
+from app.errors import NotYet, WrongState
+
+# What waits for a pause is brought forward at its end; this is the net.
+PAUSE_LOOK_S = 3600
 
 
 class State(StrEnum):
@@ -403,6 +406,13 @@ def account_limits(target: Target) -> list[limits.Limit]:
         return []
     reason = f"This account posts at most {most} {'video' if most == 1 else 'videos'} every {window_s / 60:g} minutes."
     return [limits.Limit(f"account-{target.account_id}", most, window_s, reason)]
+
+
+async def check_pause(conn: db.Conn, target: Target) -> None:
+    """NotYet while an operator has paused the target's platform or account; going on brings its job forward."""
+    pause = await queue.paused(conn, target.platform, f"account-{target.account_id}")
+    if pause is not None:
+        raise NotYet(pause.sentence, after_s=PAUSE_LOOK_S, code="paused")
 
 
 async def on_account(conn: db.Conn, account_id: int) -> list[Target]:

@@ -121,6 +121,7 @@ async def _claim(target_id: int, run: int) -> tuple[Target, Attempt, platforms.H
         # What may be out already is asked about at once, whatever its account may do now.
         if attempt is None or attempt.committed_at is None:
             _check_account(await accounts.get(conn, target.account_id))
+            await rows.check_pause(conn, target)
         wait = None
         if attempt is None:
             wait = await limits.take(conn, f"target-{target_id}", rows.account_limits(target))
@@ -241,6 +242,8 @@ async def _send(
     spent: list[datetime] = []
 
     async def before_last() -> None:
+        async with db.house() as conn:
+            await rows.check_pause(conn, target)
         await take()
         spent.append(datetime.now(UTC))
 

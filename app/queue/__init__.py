@@ -8,7 +8,9 @@ Front door. Web and rooms use the verbs (`defer`, `retry`, `cancel`, …) and `c
 from app.queue import batch, lately
 from app.queue.engine import HouseApp
 from app.queue.health import QueueHealth, Worker, by_task, health, stalled, usage, waiting_reason, workers
+from app.queue.limits_set import Limits, reset_limits, set_limits
 from app.queue.outcome import done
+from app.queue.pausing import Pause, pause, paused, pauses, resume
 from app.queue.policy import HIGH, LOW, NORMAL, Job, Queue, wait_s
 from app.queue.rows import (
     LOOK,
@@ -25,15 +27,13 @@ from app.queue.rows import (
     discard,
     find,
     get,
-    pause,
-    resume,
     retry,
     retry_ended,
     stop,
     waiting_twin,
 )
 from app.queue.running import Run, current
-from app.queue.upkeep import cron_every, forget_tallies, forget_workers, put_back_unowned, sweep
+from app.queue.upkeep import age_low, cron_every, forget_tallies, forget_workers, put_back_unowned, sweep
 
 __all__ = [
     "HIGH",
@@ -46,10 +46,13 @@ __all__ = [
     "HouseApp",
     "Job",
     "JobRow",
+    "Limits",
+    "Pause",
     "Queue",
     "QueueHealth",
     "Run",
     "Worker",
+    "age_low",
     "attempts",
     "audit",
     "batch",
@@ -69,10 +72,14 @@ __all__ = [
     "health",
     "lately",
     "pause",
+    "paused",
+    "pauses",
     "put_back_unowned",
+    "reset_limits",
     "resume",
     "retry",
     "retry_ended",
+    "set_limits",
     "stalled",
     "stop",
     "sweep",

@@ -14,10 +14,11 @@ from psycopg import sql
 from app import db
 from app.errors import Refused, WrongState
 from app.queue import rows
+from app.queue.health import COUNTED as COUNTED  # the limit of counts is part of this door, too
+from app.queue.health import Counted
 
 MOST = 500
-# Operators are told "1,000 or more": beyond that the exact number costs more than it tells.
-COUNTED = 1000
+LOOK_NEAR = 2_000
 
 Act = Callable[[db.Conn, rows.JobRow], Awaitable[bool]]
 
@@ -55,7 +56,7 @@ async def discard_matching(conn: db.Conn, wanted: rows.Filter, *, most: int = MO
     return Batch(done, len(found) - done, found[-1].id if len(found) == most else None)
 
 
-_COUNT = sql.SQL(
+_FIND_AND_COUNT = sql.SQL(
     """
     SELECT count(*)
       FROM (SELECT 1
@@ -73,14 +74,24 @@ _COUNT = sql.SQL(
 
 async def count(conn: db.Conn, wanted: rows.Filter, *, most: int = COUNTED) -> int:
     """How many jobs match; `most` + 1 stands for more."""
-    row = await (await conn.execute(_COUNT, wanted.params(most + 1))).fetchone()
+    row = await (await conn.execute(_FIND_AND_COUNT, wanted.params(most + 1))).fetchone()
     assert row is not None
     return int(row[0])
 
 
-async def counts(conn: db.Conn, wanted: rows.Filter, *, most: int = COUNTED) -> dict[str, int]:
-    """How many jobs match in each of STAGES, whatever stage the filter names; see `count`."""
-    return {
-        stage: await count(conn, replace(wanted, status=stage, before_id=None), most=most)
-        for stage in rows.STAGES
-    }
+async def counts(conn: db.Conn, wanted: rows.Filter, *, most: int = COUNTED) -> dict[str, Counted]:
+    """How many jobs match in each of STAGES, whatever stage the filter names. Of a task or a workspace at most
+    LOOK_NEAR jobs of each queue and stage are looked at.
+    """
+    if wanted.words is not None:
+        asked = {
+            stage: await count(conn, replace(wanted, status=stage, before_id=None), most=most)
+            for stage in rows.STAGES
+        }
+        return {stage: Counted.up_to(many, most) for stage, many in asked.items()}
+    found = await db.rows(
+        conn,
+        "SELECT stage, many, more FROM count_stages(%s, %s, %s, %s, %s, %s)",
+        [list(rows.STAGES), wanted.queue, wanted.task, wanted.workspace_id, most, LOOK_NEAR],
+    )
+    return {str(stage): Counted.of(min(int(many), most), more) for stage, many, more in found}

@@ -32,7 +32,9 @@ _queues_pace = live.Pace(1.0)
 
 
 class Taken(NamedTuple):
-    """A job as a worker took it. `turn` fences its row, `run` what its step writes."""
+    """A job as a worker took it. `turn` fences its row, `run` what its step writes. One that has not begun by
+    `begin_by` (monotonic clock) goes back: its start is counted as no later.
+    """
 
     job_id: int
     queue: str
@@ -47,6 +49,7 @@ class Taken(NamedTuple):
     rescues: int
     cancel_reason: str | None
     waited_s: float | None
+    begin_by: float | None = None
 
 
 async def save(

@@ -61,9 +61,9 @@ class Queue:
             given.tries or self.tries or house.max_retries,
             _first(given.first_wait_s, self.first_wait_s, house.backoff_delay / 1000),
             most,
-            self.everywhere,
-            self.each,
-            self.fair,
+            _unless_none(given.everywhere, self.everywhere),
+            _unless_none(given.each, self.each),
+            _unless_none(given.fair, self.fair),
         )
 
 
@@ -81,6 +81,11 @@ class EffectiveQueue:
     everywhere: int | None = None
     each: int | None = None
     fair: int | None = None
+
+
+def _unless_none(given: int | None, own: int | None) -> int | None:
+    """What the environment gives, where 0 is none; else the queue's own."""
+    return own if given is None else given or None
 
 
 def _first(*values: float | None) -> float:

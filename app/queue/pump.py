@@ -102,6 +102,8 @@ class Pump:
         self.place = place
         self.ended: list[Ended] = []
         self.unbegun: list[int] = []
+        # Whether a statement is on its way that puts such jobs back.
+        self.returning = False
         self.operations = 0
         self.next_s: float | None = None
         # Whether more may be ready than was taken; if not, `next_s` says when to look again.
@@ -120,6 +122,8 @@ class Pump:
         """
         ended, self.ended = self.ended, []
         unbegun, self.unbegun = self.unbegun, []
+        self.returning = bool(unbegun)
+        asked_at = time.monotonic()
         try:
             async with asyncio.timeout(ANSWER_S):
                 rows = await self._ask(worker_id, lines, held, ended, unbegun, ripen)
@@ -134,17 +138,16 @@ class Pump:
             if isinstance(error, asyncio.CancelledError):
                 await self.close()
             raise
-        *taken, last = rows
+        finally:
+            self.returning = False
+        *given, last = rows
+        taken = _taken(given, last[3] or {}, asked_at)
         self.more, self.next_s = last[4] == 1, last[12]
         saved = set(last[13] or ())
         if len(saved) == len(ended):
-            return [Taken._make(row[:13]) for row in taken], ended, []
+            return taken, ended, []
         written = [run for run in ended if run.job.job_id in saved]
-        return (
-            [Taken._make(row[:13]) for row in taken],
-            written,
-            [run for run in ended if run.job.job_id not in saved],
-        )
+        return taken, written, [run for run in ended if run.job.job_id not in saved]
 
     async def _ask(
         self,
@@ -179,6 +182,16 @@ class Pump:
             with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
                 async with asyncio.timeout(1):
                     await conn.close()
+
+
+def _taken(rows: list[tuple[Any, ...]], begin_s: dict[str, float], asked_at: float) -> list[Taken]:
+    """The jobs of an answer; those of a queue whose starts are counted with the moment by which they have to begin."""
+    taken = [Taken(*row[:13]) for row in rows]
+    if not begin_s:
+        return taken
+    return [
+        job._replace(begin_by=asked_at + begin_s[job.queue]) if job.queue in begin_s else job for job in taken
+    ]
 
 
 def _numbers(values: Iterable[float]) -> str:

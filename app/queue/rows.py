@@ -397,20 +397,6 @@ async def discard(conn: db.Conn, job_id: int) -> None:
         raise WrongState("This job is not over: cancel it first.", code="not_over")
 
 
-async def pause(conn: db.Conn, queue: str, *, by: int, reason: str = "") -> None:
-    """Let no worker start a job of this queue; what runs goes on. Twice is once."""
-    await conn.execute(
-        "INSERT INTO pauses (queue, reason, paused_by) VALUES (%s, %s, %s) ON CONFLICT (queue) DO NOTHING",
-        [queue, reason, by],
-    )
-
-
-async def resume(conn: db.Conn, queue: str) -> None:
-    """Let the queue go on; its workers are woken."""
-    await conn.execute("DELETE FROM pauses WHERE queue = %s AND kind = 'queue'", [queue])
-    await conn.execute("SELECT wake_queue(%s, 0)", [queue])
-
-
 async def audit(
     conn: db.Conn, user_id: int | None, action: str, subject: str, *, many: int = 1, **detail: Any
 ) -> None:

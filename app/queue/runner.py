@@ -19,6 +19,8 @@ SAVE_AGAIN_S = (0.2, 2.0)
 MOST_SAVES = 3
 # So long a lane of short jobs goes on without a look at the rest of the process.
 BREATH_S = 0.001
+# So long a suspect waits for what runs here to end; then it begins beside it, or it would wait for hours of video.
+ALONE_S = 10.0
 
 
 class Runner:
@@ -38,7 +40,11 @@ class Runner:
         self.lanes: set[asyncio.Task[None]] = set()
         self.runs: dict[asyncio.Task[None], Run] = {}
         self.suspects: list[Taken] = []
-        self.alone = False
+        # The lane of the suspect that runs now, and when the one that waits begins even if it is not alone.
+        self.alone: asyncio.Task[None] | None = None
+        self._alone_by = 0.0
+        # Jobs that have a lane which has not begun them yet.
+        self.opening: dict[int, Taken] = {}
         self._gathering = False
         self.stopping = False
         # Runs whose step has ended and whose outcome is still to be written.
@@ -62,7 +68,7 @@ class Runner:
         """The queues that can take jobs; none while a suspect of killing its worker runs alone, the lease is
         lost, or the worker stops.
         """
-        if self.stopping or self.alone or self.suspects or not self.lease.held:
+        if self.stopping or self.alone is not None or self.suspects or not self.lease.held:
             return []
         return [line for line in self.lines.values() if line.room or line.room_ahead]
 
@@ -71,6 +77,7 @@ class Runner:
         waiting = [job.job_id for line in self.lines.values() for _, job in line.ahead]
         return [
             *(run.job_id for run in self.runs.values()),
+            *self.opening,
             *self.saving,
             *waiting,
             *(job.job_id for job in self.suspects),
@@ -80,7 +87,7 @@ class Runner:
     def open_runs(self) -> tuple[list[int], list[int]]:
         """Jobs that run, wait to run alone or are being written, and the numbers of their runs, in the same order."""
         pairs = {run.job_id: run.number for run in self.runs.values()}
-        pairs |= {job.job_id: job.run for job in self.suspects}
+        pairs |= {job.job_id: job.run for job in [*self.opening.values(), *self.suspects]}
         pairs |= {job_id: job.run for job_id, job in self.saving.items()}
         return list(pairs), list(pairs.values())
 
@@ -91,6 +98,9 @@ class Runner:
         now = time.monotonic()
         for job in jobs:
             if job.rescues:
+                if not self.suspects:
+                    self._alone_by = now + ALONE_S
+                    asyncio.get_running_loop().call_later(ALONE_S, self.start)
                 self.suspects.append(job)
             else:
                 self.lines[job.queue].ahead.append((now, job))
@@ -99,33 +109,45 @@ class Runner:
             asyncio.get_running_loop().call_later(STALE_S, self._return_stale)
 
     def start(self) -> None:
-        """Begin what is here and has a place. A suspect waits until it is alone, and what was taken ahead goes
-        back first.
-        """
-        if self.suspects or self.alone:
-            self.hand_back_ahead()
-            if not self.lanes and not self.alone and self.suspects and not self.stopping:
-                self.alone = True
-                job = self.suspects.pop(0)
-                self._open_lane(self.lines[job.queue], job)
-            return
-        for line in self.lines.values():
-            while line.ahead and line.running < line.limits.together and not self.stopping:
-                self._open_lane(line, line.ahead.popleft()[1])
+        """Begin what is here and has a place; a worker that stops gives it back."""
+        if self.stopping:
+            self.hand_back_all()
+        elif self.suspects or self.alone is not None:
+            self._start_suspect()
+        else:
+            for line in self.lines.values():
+                while line.ahead and line.running < line.limits.together:
+                    self._open_lane(line, line.ahead.popleft()[1])
 
-    def _open_lane(self, line: Line, job: Taken) -> None:
+    def _start_suspect(self) -> None:
+        """Begin one suspect, once everything else that was not begun is back in line: its death would count as one
+        of theirs. It waits a while to be alone.
+        """
+        self.hand_back_ahead()
+        kept = 0 if self.alone is not None else 1
+        self.pump.unbegun += [job.job_id for job in self.suspects[kept:]]
+        del self.suspects[kept:]
+        if self.pump.unbegun or self.pump.returning:
+            self.changed()
+        elif self.suspects and (not self.lanes or time.monotonic() >= self._alone_by):
+            job = self.suspects.pop()
+            self.alone = self._open_lane(self.lines[job.queue], job)
+
+    def _open_lane(self, line: Line, job: Taken) -> asyncio.Task[None]:
         line.running += 1
+        self.opening[job.job_id] = job
         lane = asyncio.create_task(self._lane(line, job))
         self.lanes.add(lane)
         lane.add_done_callback(self._closed)
+        return lane
 
     def _closed(self, lane: asyncio.Task[None]) -> None:
         self.lanes.discard(lane)
         self.runs.pop(lane, None)
         if not lane.cancelled() and (error := lane.exception()) is not None:
             log.error("a run ended without an outcome", exc_info=error)
-        if self.alone and not self.lanes:
-            self.alone = False
+        if self.alone is lane:
+            self.alone = None
         self.start()
         self.changed()
 
@@ -144,12 +166,14 @@ class Runner:
                     correlation_id=job.correlation_id,
                 )  # fmt: skip
                 self.runs[lane] = run
+                self.opening.pop(job.job_id, None)
                 await self._run_one(job, run, line)
                 if run.job_id in self.asked_to_cancel:
                     del self.asked_to_cancel[run.job_id]
                 job = None
-                if line.ahead and not self.suspects and not self.stopping and not self.alone:
+                if line.ahead and not self.suspects and not self.stopping and self.alone is None:
                     job = line.ahead.popleft()[1]
+                    self.opening[job.job_id] = job
                     if (now := time.monotonic()) - breathed > BREATH_S:
                         # What is written and heard has to have its turn, too.
                         await asyncio.sleep(0)
@@ -188,6 +212,8 @@ class Runner:
         for line in self.lines.values():
             while line.ahead and line.ahead[0][0] <= limit:
                 self.pump.unbegun.append(line.ahead.popleft()[1].job_id)
+                # Else the next step would take them again.
+                line.pace_s = max(line.pace_s, STALE_S)
                 stale = True
         if stale:
             self.changed()
@@ -215,6 +241,11 @@ class Runner:
 
     async def _run_one(self, job: Taken, run: Run, line: Line) -> None:
         """One run from its first line to its outcome, which the pump or `_save` writes."""
+        if job.begin_by is not None and time.monotonic() > job.begin_by:
+            # Its start counts as earlier than it would be; it goes back without one.
+            self.pump.unbegun.append(job.job_id)
+            self.changed()
+            return
         enter(run)
         error = await self._call(job)
         run.ended = True

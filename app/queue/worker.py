@@ -23,7 +23,7 @@ from procrastinate import worker as engine
 
 from app import db, log, metrics, migrate
 from app.errors import HouseError, Permanent, Retryable
-from app.queue import claim, lease, policy, rescue
+from app.queue import claim, lease, policy, rescue, upkeep
 from app.queue.ear import Beat, Ear, Says
 from app.queue.pump import GATHER_S, Line, Pump
 from app.queue.runner import Runner
@@ -40,6 +40,7 @@ EXIT_S = 9.0
 QUIET_S = 10.0
 # Between two tries of the pump while the database is away.
 AGAIN_S = 0.3
+AGE_S = 60.0
 
 
 class HouseWorker(engine.Worker):
@@ -204,8 +205,9 @@ class HouseWorker(engine.Worker):
                 ("heartbeat", self.ear.listen),
                 ("rescue", self._rescue),
                 ("periodic", self._periodic),
+                ("ageing", self._age),
             )
-            if name != "periodic" or self.wait
+            if name not in ("periodic", "ageing") or self.wait
         ]
         pumping = asyncio.create_task(self._pump_for_ever())
         stopping = asyncio.create_task(self._stop_event.wait())
@@ -323,6 +325,14 @@ class HouseWorker(engine.Worker):
         # With no periodic task registered it ends at once; the house always has some, so this is a long
         # breath.
         await asyncio.sleep(60.0)
+
+    async def _age(self) -> None:
+        """Once a minute, while anything moves: what waits long at low priority gains a step."""
+        await asyncio.sleep(AGE_S)
+        while self.busy:
+            async with db.house() as conn:
+                if not await upkeep.age_low(conn):
+                    break
 
     # Claiming
 

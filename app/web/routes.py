@@ -13,6 +13,7 @@ from app.web.admin import health as admin_health
 from app.web.admin import jobs as admin_jobs
 from app.web.admin import queues as admin_queues
 from app.web.admin import schedules as admin_schedules
+from app.web.admin import steering as admin_steering
 from app.web.admin import workers as admin_workers
 from app.web.api import accounts as api_accounts
 from app.web.api import auth, openapi
@@ -71,6 +72,24 @@ ROUTES: list[Door] = [
     ),
     route(
         "/admin/queues/{queue}/resume", admin_queues.resume, OPERATOR, methods=POST, name="admin_queue_resume"
+    ),
+    route(
+        "/admin/queues/{queue}/limits",
+        admin_steering.set_limits,
+        OPERATOR,
+        methods=POST,
+        name="admin_queue_limits",
+    ),
+    route(
+        "/admin/queues/{queue}/limits/reset",
+        admin_steering.reset_limits,
+        OPERATOR,
+        methods=POST,
+        name="admin_queue_limits_reset",
+    ),
+    route("/admin/pauses", admin_steering.pause, OPERATOR, methods=POST, name="admin_pause"),
+    route(
+        "/admin/pauses/{queue}/end", admin_steering.end_pause, OPERATOR, methods=POST, name="admin_pause_end"
     ),
     route("/admin/jobs", admin_jobs.page, OPERATOR, name="admin_jobs"),
     route("/admin/jobs/list", admin_jobs.listed, OPERATOR, name="admin_jobs_list"),

@@ -91,7 +91,7 @@ def test_priorities_are_turned_round_in_one_place() -> None:
 
 
 def test_edit_and_upload_keep_the_contracts_figures() -> None:
-    assert jobs.VIDEO_EDIT.effective() == policy.EffectiveQueue("video-edit", 2, 2, 10, (3, 60))
+    assert jobs.VIDEO_EDIT.effective() == policy.EffectiveQueue("video-edit", 2, 2, 10, (3, 60), fair=2)
     assert jobs.VIDEO_UPLOAD.effective() == policy.EffectiveQueue("video-upload", 1, 2, 10, (3, 60))
     assert jobs.SOCIAL_PUBLISHING.effective().tries == 3
     assert jobs.SOCIAL_PUBLISHING.effective().first_wait_s == 5
@@ -101,7 +101,15 @@ def test_the_environment_changes_tries_wait_and_limit(settings: pytest.MonkeyPat
     for name, value in (("TRIES", "5"), ("FIRST_WAIT_S", "1.5"), ("MOST", "none"), ("TOGETHER", "7")):
         settings.setenv(f"QUEUE_VIDEO_EDIT_{name}", value)
     config.get.cache_clear()
-    assert jobs.VIDEO_EDIT.effective() == policy.EffectiveQueue("video-edit", 7, 5, 1.5, None)
+    assert jobs.VIDEO_EDIT.effective() == policy.EffectiveQueue("video-edit", 7, 5, 1.5, None, fair=2)
+
+
+def test_the_environment_changes_what_holds_over_all_workers(settings: pytest.MonkeyPatch) -> None:
+    for name, value in (("EVERYWHERE", "9"), ("EACH", "4"), ("FAIR", "none")):
+        settings.setenv(f"QUEUE_VIDEO_EDIT_{name}", value)
+    config.get.cache_clear()
+    found = jobs.VIDEO_EDIT.effective()
+    assert (found.everywhere, found.each, found.fair) == (9, 4, None)
 
 
 def test_a_job_takes_exactly_its_arguments() -> None:
