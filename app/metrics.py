@@ -1,11 +1,13 @@
 """What the house counts and times, in Prometheus' own terms. Names are the contract's (S2.84) and stay.
 
-One registry for each process; `/metrics` gives the answer of the process it is asked of. What is waiting and
-running in the whole house is set from the database by whoever answers, right before `render`.
+Two kinds of figures, never under one name. What a process counts of itself stands in its REGISTRY: a worker's runs,
+the web's requests; sum them over processes. What is true of the whole house is read from the database by whoever
+answers and goes through `Figures`: take it from one process, the web.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from prometheus_client import (
@@ -19,6 +21,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 REGISTRY = CollectorRegistry()
@@ -32,17 +35,23 @@ JOB_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 180
 # From the pick-up of an idle worker to a day in a queue that is behind.
 WAIT_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 
-jobs_queued = Gauge("jobs_queued", "Jobs that wait for their turn", BY_JOB, registry=REGISTRY)
-jobs_running = Gauge("jobs_running", "Jobs that run now", BY_JOB, registry=REGISTRY)
-jobs_done = Counter("jobs_done", "Jobs that ended well", BY_JOB, registry=REGISTRY)
-jobs_failed = Counter("jobs_failed", "Jobs that ended with no try left", BY_JOB, registry=REGISTRY)
-jobs_retried = Counter("jobs_retried", "Tries that failed and are repeated", BY_JOB, registry=REGISTRY)
+jobs_done = Counter("jobs_done", "Jobs of this process that ended well", BY_JOB, registry=REGISTRY)
+jobs_failed = Counter(
+    "jobs_failed", "Jobs of this process that ended with no try left", BY_JOB, registry=REGISTRY
+)
+jobs_retried = Counter(
+    "jobs_retried", "Tries of this process that failed and are repeated", BY_JOB, registry=REGISTRY
+)
 job_duration_seconds = Histogram(
-    "job_duration_seconds", "Seconds one try ran", BY_JOB, buckets=JOB_BUCKETS_S, registry=REGISTRY
+    "job_duration_seconds",
+    "Seconds one try of this process ran",
+    BY_JOB,
+    buckets=JOB_BUCKETS_S,
+    registry=REGISTRY,
 )
 job_wait_seconds = Histogram(
     "job_wait_seconds",
-    "Seconds from due to started, by what made a worker look for it",
+    "Seconds from due to taken by this process, by what made it look: notice, poll, due (its time) or busy",
     (*BY_JOB, "by"),
     buckets=WAIT_BUCKETS_S,
     registry=REGISTRY,
@@ -92,6 +101,41 @@ outside_calls = Counter(
 )
 
 
-def render() -> bytes:
-    """Everything counted so far as Prometheus text; send it with `CONTENT_TYPE`."""
-    return generate_latest(REGISTRY)
+class Figures:
+    """What is true at the moment of asking: gauges and counters read from elsewhere, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._families: list[Metric] = []
+
+    def gauge(
+        self, name: str, says: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[object], float]]
+    ) -> None:
+        self._add(GaugeMetricFamily(name, says, labels=labels), rows)
+
+    def counter(
+        self, name: str, says: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[object], float]]
+    ) -> None:
+        """A figure that only grows; `name` is without its ending `_total`."""
+        self._add(CounterMetricFamily(name, says, labels=labels), rows)
+
+    def _add(
+        self,
+        family: GaugeMetricFamily | CounterMetricFamily,
+        rows: Iterable[tuple[Sequence[object], float]],
+    ) -> None:
+        for labels, value in rows:
+            family.add_metric([str(label) for label in labels], value)
+        self._families.append(family)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def render(figures: Figures | None = None) -> bytes:
+    """Everything counted so far, and these figures, as Prometheus text; send it with `CONTENT_TYPE`."""
+    own = generate_latest(REGISTRY)
+    if figures is None:
+        return own
+    once = CollectorRegistry()
+    once.register(figures)
+    return own + generate_latest(once)

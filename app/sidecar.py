@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from app import db, log, metrics, queue, vitals
 from app.errors import HouseError
+from app.queue.worker import HouseWorker
 
 ASK_S = 3.0
 
@@ -72,4 +73,45 @@ class Sidecar:
         return None if worker is not None and worker.lease.held else "The heartbeat is not fresh."
 
     async def _metrics(self, request: Request) -> Response:
-        return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+        """What this process counted, and how it is now; figures of the whole house are the web's to tell."""
+        figures = metrics.Figures()
+        if (worker := self.engine.running_worker) is not None:
+            _worker_figures(figures, worker)
+        return Response(metrics.render(figures), media_type=metrics.CONTENT_TYPE)
+
+
+def _worker_figures(figures: metrics.Figures, worker: HouseWorker) -> None:
+    lines = [((name,), line) for name, line in sorted(worker.lines.items())]
+    figures.gauge(
+        "worker_lease_age_seconds",
+        "How long ago its last heartbeat succeeded; beyond 20 it stops what it runs",
+        (),
+        [((), worker.lease.age_s)],
+    )
+    figures.gauge(
+        "worker_listening", "1 while notices of new jobs arrive; else it polls", (), [((), worker.listening)]
+    )
+    figures.gauge(
+        "worker_places",
+        "Jobs of a queue it may run at once",
+        ("queue",),
+        [(label, line.limits.together) for label, line in lines],
+    )
+    figures.gauge(
+        "worker_running",
+        "Jobs of a queue it runs",
+        ("queue",),
+        [(label, line.running) for label, line in lines],
+    )
+    figures.gauge(
+        "worker_ahead",
+        "Jobs of a queue it has taken and not begun",
+        ("queue",),
+        [(label, len(line.ahead)) for label, line in lines],
+    )
+    figures.gauge(
+        "worker_unwritten",
+        "Outcomes it has not written yet",
+        (),
+        [((), len(worker.runner.saving))],
+    )

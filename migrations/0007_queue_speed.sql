@@ -18,7 +18,6 @@ CREATE INDEX house_locked_idx ON procrastinate_jobs (lock, (priority + 0) DESC, 
        WHERE status = 'todo' AND scheduled_at IS NULL AND lock IS NOT NULL;
 CREATE INDEX house_due_idx ON procrastinate_jobs (scheduled_at) WHERE status = 'todo' AND scheduled_at IS NOT NULL;
 CREATE INDEX house_doing_idx ON procrastinate_jobs ((queue_name || ''), owner) WHERE status = 'doing';
-CREATE INDEX house_failed_idx ON procrastinate_jobs (queue_name) WHERE status = 'failed';
 
 -- The engine checks each row's foreign key by a query of its own, and fires each trigger once a row. Both cost
 -- more than the work; they are replaced by triggers that see a whole statement. Its functions stay.
@@ -46,7 +45,7 @@ BEGIN
     INSERT INTO procrastinate_events (job_id, type, at)
     SELECT put.id, told.type, told.at
       FROM put
-     CROSS JOIN LATERAL (VALUES ('scheduled'::procrastinate_job_event_type, put.scheduled_at), ('deferred', now()))
+     CROSS JOIN LATERAL (VALUES ('deferred'::procrastinate_job_event_type, now()), ('scheduled', put.scheduled_at))
                      AS told (type, at)
      WHERE put.status = 'todo' AND told.at IS NOT NULL;
     PERFORM pg_notify('procrastinate_queue_v1#' || queue_name, '{"type": "job_inserted", "job_id": 0}'),
@@ -129,8 +128,6 @@ CREATE TRIGGER house_jobs_gone AFTER DELETE ON procrastinate_jobs
 DROP INDEX attempts_task_idx;
 DROP INDEX attempts_ended_idx;
 CREATE INDEX attempts_upkeep_idx ON attempts (task, run) WHERE queue = 'upkeep';
-CREATE INDEX attempts_trouble_idx ON attempts (ended_at) WHERE outcome NOT IN ('done', 'waiting');
-CREATE INDEX attempts_time_idx ON attempts USING brin (ended_at);
 ALTER TABLE worker_leases ADD COLUMN jobs bigint[];
 
 -- Limits in force, one row a queue: workers enter what their settings say, operators change it while all run.
@@ -870,7 +867,7 @@ CREATE FUNCTION pump_jobs(
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off
-SET plan_cache_mode = force_generic_plan AS $$
+SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
     _saved bigint[];
     _taken integer := 0;
@@ -913,7 +910,7 @@ CREATE FUNCTION beat_worker(
     _queues text[], _echo text
 ) RETURNS TABLE (known boolean, cancels jsonb, neighbours text[], lost boolean, next_s double precision,
                  server_s double precision, busy boolean, ready boolean)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off AS $$
 BEGIN
     UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = _worker;
     known := FOUND;

@@ -9,6 +9,7 @@ async def rescue_stalled() -> None:
     async with db.house() as conn:
         await queue.put_back_unowned(conn)
         await queue.forget_workers(conn)
+        await queue.forget_tallies(conn)
         await publishing.ask_about_unsettled(conn)
         await publishing.put_back_stranded(conn)
         await videos.put_back_stranded(conn)

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from app import config, db
+from app.queue.pausing import PAUSED
 
 LIVING_S = 30
 # Operators are told "1,000+": beyond that the exact number costs more than it tells.
@@ -197,6 +198,8 @@ def in_words(why: Why) -> dict[str, Any]:
     if not why.workers:
         return _waits("no_worker", f"No worker is running for the queue {why.queue}.")
     if why.scheduled_at is not None:
+        if why.waiting_for and why.waiting_for.startswith(PAUSED):
+            return _waits("paused", why.waiting_for)
         if why.waiting_for:
             return _waits("limit", why.waiting_for, until=why.scheduled_at)
         return _waits("time", "Its own time has not come yet.", until=why.scheduled_at)

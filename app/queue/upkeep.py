@@ -100,19 +100,7 @@ async def sweep(conn: db.Conn) -> int:
 
 
 async def forget_tallies(conn: db.Conn) -> int:
-    """Join the tallies of each past hour to one row a queue, task and outcome; forget what is older than the jobs."""
-    await conn.execute(
-        """
-        WITH old AS (
-            DELETE FROM queue_tallies
-             WHERE at < date_trunc('hour', now()) - interval '1 h'
-            RETURNING *)
-        INSERT INTO queue_tallies (at, queue, task, outcome, many, ran_s)
-        SELECT date_trunc('hour', at), queue, task, outcome, sum(many), sum(ran_s)
-          FROM old
-         WHERE at > now() - make_interval(days => %s)
-         GROUP BY 1, 2, 3, 4""",
-        [KEEP_DAYS],
-    )
+    """Join old tallies to one row an hour, queue, task and outcome, keeping the totals; forget old ticks and turns."""
+    await conn.execute("SELECT join_tallies(%s)", [KEEP_DAYS])
     await conn.execute("DELETE FROM ticks WHERE at < now() - make_interval(days => %s)", [KEEP_DAYS])
     return await db.run(conn, "DELETE FROM owner_turns WHERE at < now() - interval '1 day'")

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from app import config, db, jobs, metrics, migrate, queue, vitals
 from app.errors import HouseError, Refused
-from app.web import guard
+from app.web import figures, guard
 from app.web.api.body import Answer
 from app.web.api.endpoint import gives
 
@@ -36,16 +36,35 @@ class Usage(Answer):
 
 
 class QueueState(Answer):
+    """`depth` is what may start now and waits, `scheduled` what starts later. `at_least` names the figures that were
+    counted up to a limit only: there are that many or more.
+    """
+
     name: str
-    waiting: int
+    depth: int
     scheduled: int
     running: int
     failed: int
+    at_least: list[str]
     stalled: int
     oldest_wait_s: float | None
-    workers: int
+    live_workers: int
     paused: bool
     last_done_at: datetime | None
+
+
+class WorkerState(Answer):
+    """`healthy`: heard of within 30 s, and it is not stopping."""
+
+    worker_id: int
+    name: str
+    host: str
+    pid: int
+    queues: list[str]
+    healthy: bool
+    heard_s: float
+    running: int
+    hears_notices: bool
 
 
 class UsageShare(Answer):
@@ -53,11 +72,16 @@ class UsageShare(Answer):
 
 
 class Health(Answer):
+    """`redis` is null when none is configured. `queues_active` have a living worker and are not paused. `workers` is
+    for operators, null for others.
+    """
+
     postgres: bool
     redis: bool | None
     queues_active: int
     usage: UsageShare
     queues: list[QueueState]
+    workers: list[WorkerState] | None
 
 
 async def health(request: Request) -> Response:
@@ -76,9 +100,9 @@ async def health(request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """GET /ready: whether requests can be served: the database answers and has the shape this code expects."""
-    started = time.perf_counter()
     try:
         async with asyncio.timeout(READY_WITHIN_S), db.house() as conn:
+            started = time.perf_counter()
             await db.value(conn, "SELECT 1")
             took_s = time.perf_counter() - started
             missing = await migrate.missing(conn)
@@ -101,15 +125,7 @@ async def measured(request: Request) -> Response:
             raise guard.not_signed_in()
         if not who.person.is_operator:
             raise Refused("Only operators may see this.", code="operators_only", status=403)
-    async with db.house() as conn:
-        found = await queue.by_task(conn)
-    # What is no longer waiting or running must not stay on the gauge.
-    metrics.jobs_queued.clear()
-    metrics.jobs_running.clear()
-    for name, task, queued, running in found:
-        metrics.jobs_queued.labels(name, task).set(queued)
-        metrics.jobs_running.labels(name, task).set(running)
-    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+    return Response(metrics.render(await figures.read()), media_type=metrics.CONTENT_TYPE)
 
 
 @gives(Usage, summary="Queue operations of this month against the budget.")
@@ -121,18 +137,49 @@ async def usage(request: Request) -> Usage:
 
 @gives(Health, summary="Whether the queues work: depth, oldest wait, living workers, stalled jobs.")
 async def queue_health(request: Request) -> Health:
-    """S1.52."""
+    """S1.52; for operators also each worker's own health, however it was started (S2.43)."""
     async with db.house() as conn:
         states = await queue.health(conn, [line.name for line in jobs.QUEUES])
         used = await queue.usage(conn)
+        workers = await queue.workers(conn) if guard.who_acts(request).person.is_operator else None
     return Health(
         postgres=True,
         redis=await _redis(),
         queues_active=sum(1 for state in states if state.workers and not state.paused),
         usage=UsageShare(percentage=used["percentage"]),
-        queues=[
-            QueueState(**{name: getattr(state, name) for name in QueueState.model_fields}) for state in states
-        ],
+        queues=[_queue_state(state) for state in states],
+        workers=None if workers is None else [_worker_state(worker) for worker in workers],
+    )
+
+
+def _queue_state(state: queue.QueueHealth) -> QueueState:
+    counts = {"depth": state.waiting, "scheduled": state.scheduled, "failed": state.failed}
+    return QueueState(
+        name=state.name,
+        depth=int(state.waiting),
+        scheduled=int(state.scheduled),
+        running=state.running,
+        failed=int(state.failed),
+        at_least=[name for name, many in counts.items() if getattr(many, "more", False)],
+        stalled=state.stalled,
+        oldest_wait_s=state.oldest_wait_s,
+        live_workers=state.workers,
+        paused=state.paused,
+        last_done_at=state.last_done_at,
+    )
+
+
+def _worker_state(worker: queue.Worker) -> WorkerState:
+    return WorkerState(
+        worker_id=worker.worker_id,
+        name=worker.name,
+        host=worker.host,
+        pid=worker.pid,
+        queues=worker.queues,
+        healthy=worker.lives and not worker.stopping,
+        heard_s=round(worker.age_s, 3),
+        running=len(worker.jobs),
+        hears_notices=worker.listening,
     )
 
 

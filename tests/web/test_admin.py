@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,95 @@ def a_line(**changes: Any) -> queue.QueueHealth:
         "last_done_at": None, "last_error": None,
     }  # fmt: skip
     return queue.QueueHealth(**(values | changes))
+
+
+def shown(rule: dict[str, Any] | None = None, **changes: Any) -> queues.Line:
+    values = {
+        "queue": "video-edit", "together": None, "starts": None, "window_s": None, "each": None, "fair": None,
+        "set_by": None, "set_at": datetime.now(UTC), "running": 0, "started": 0, "next_start_at": None,
+    }  # fmt: skip
+    return queues.Line(
+        state=a_line(**changes),
+        limits=jobs.VIDEO_EDIT.effective(),
+        in_force=None if rule is None else queue.lately.LimitState(**(values | rule)),
+        settings=(), hour=None, times=None, pause=None, paused_by="", paused_tasks=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes", "says", "tone"),
+    [
+        (None, {}, "Keeps up: nothing waits.", "done"),
+        (None, {"running": 1}, "Keeps up: nothing waits.", "working"),
+        (None, {"paused": True, "waiting": 3}, "Paused by an operator", "needs"),
+        (None, {"workers": 0}, "Nobody serves it; nothing waits.", "needs"),
+        (None, {"workers": 0, "waiting": 1}, "No worker is running for this queue.", "failed"),
+        (None, {"workers": 0, "running": 1, "stalled": 1}, "No worker is running for this queue.", "failed"),
+        (None, {"workers": 0, "scheduled": 1}, "No worker is running for this queue.", "needs"),
+        (None, {"waiting": 1, "running": 1}, "Places are free", "working"),
+        (None, {"waiting": 1, "running": 2}, "Saturated: all 2 places are taken.", "needs"),
+        ({"together": 1}, {"waiting": 1, "running": 1}, "at most 1 run at once, over all workers", "needs"),
+        (
+            {"starts": 3, "window_s": 60.0, "started": 3, "next_start_at": datetime(2030, 1, 1, tzinfo=UTC)},
+            {"waiting": 1},
+            "Held by its limit: at most 3 starts in 60 s.",
+            "needs",
+        ),
+        ({"starts": 3, "window_s": 60.0, "started": 2}, {"waiting": 1}, "Places are free", "done"),
+    ],
+)
+def test_a_queue_says_what_holds_it_back(
+    rule: dict[str, Any] | None, changes: dict[str, Any], says: str, tone: str
+) -> None:
+    line = shown(rule, **changes)
+    assert says in line.holds_back
+    assert line.tone == tone
+
+
+def test_places_are_those_of_living_workers_within_the_limit_and_what_is_ahead_is_told_apart() -> None:
+    line = shown(workers=3, running=9)
+    assert (line.places, line.running, line.ahead, line.saturation) == (6, 6, 3, 100)
+    line = shown({"together": 4}, workers=3, running=1)
+    assert (line.places, line.running, line.ahead, line.saturation) == (4, 1, 0, 25)
+    assert shown(workers=0, running=1).saturation == 0
+
+
+def test_the_drawing_of_an_hour_shows_what_failed_however_little() -> None:
+    hour = queue.lately.Hour((0,) * 10 + (1000, 0), (0,) * 10 + (1, 2), 0, 1003, 1.0)
+    found = queues.bars(hour)
+    assert [(bar.done_px, bar.failed_px) for bar in found[9:]] == [(1, 0), (38, 2), (0, 2)]
+    assert all(0 <= bar.failed_y <= bar.done_y <= queues.HIGHEST_PX for bar in found)
+    assert found[10].text == "5 to 10 min ago: 1,000 done, 1 failed"
+    assert queues.bars(None) == ()
+
+
+async def test_the_queues_page_tells_limits_of_operators_and_the_hours_figures(studio: Studio) -> None:
+    olga = await operator(studio)
+    async with db.house() as conn:
+        await conn.execute(
+            """
+            INSERT INTO queue_limits (queue, together, starts, window_s, set_by)
+            VALUES ('video-edit', 7, 5, 90, %s)""",
+            [olga.user_id],
+        )
+        await conn.execute(
+            """
+            INSERT INTO queue_tallies (queue, task, outcome, many, ran_s)
+            VALUES ('video-edit', 'edit-video', 'done', 1234, 9), ('video-edit', 'edit-video', 'gave_up', 3, 9);
+            INSERT INTO queue_usage (month, operations)
+            VALUES (date_trunc('month', now() AT TIME ZONE 'UTC'), 2474)"""
+        )
+    page = (await olga.browser.get("/admin/queues")).text
+    for told in (
+        "5 starts in 90 s, over all workers",
+        "set by an operator, Olga",
+        "1,234 done",
+        "3 failed",
+        "247 a minute",
+        "2,474 statements",
+        "2.00 a run",
+    ):
+        assert told in page, told
 
 
 def titles(line: queue.QueueHealth, **changes: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
@@ -91,7 +92,7 @@ async def test_metrics_are_for_this_machine_and_for_operators(client: Client) ->
     assert here.status_code == 200
     assert here.headers["content-type"].startswith("text/plain; version=")
     for name in ("jobs_queued", "jobs_running", "http_requests_total", "live_connections"):
-        assert name in here.text
+        assert f"# TYPE {name} " in here.text
     away = client()
     assert (await away.get("/metrics")).status_code == 401
     operator, guest = await bearer(away), await bearer(away, "bob@example.com")
@@ -127,9 +128,10 @@ async def test_the_queue_health_has_the_promised_keys(client: Client) -> None:
     assert (told["postgres"], told["redis"], told["queuesActive"]) == (True, None, 0)
     assert isinstance(told["usage"]["percentage"], float)
     by_name = {one["name"]: one for one in told["queues"]}
-    assert by_name["video-edit"]["waiting"] == 1
-    assert by_name["video-edit"]["workers"] == by_name["video-edit"]["stalled"] == 0
+    assert by_name["video-edit"]["depth"] == 1
+    assert by_name["video-edit"]["liveWorkers"] == by_name["video-edit"]["stalled"] == 0
     assert by_name["video-edit"]["oldestWaitS"] >= 0
+    assert by_name["video-edit"]["atLeast"] == []
 
 
 async def test_the_optional_cache_is_shown_as_it_answers(
@@ -150,3 +152,51 @@ async def test_the_optional_cache_is_shown_as_it_answers(
     cache.close()
     await cache.wait_closed()
     assert (await browser.get("/api/monitor/queue-health", headers=headers)).json()["redis"] is False
+
+
+async def test_each_workers_health_is_told_to_operators_alone(client: Client) -> None:
+    browser = client()
+    operator, guest = await bearer(browser), await bearer(browser, "bob@example.com")
+    async with db.house() as conn:
+        await conn.execute(
+            """
+            INSERT INTO worker_leases (worker_id, name, host, process, pid, queues, version, concurrency, seen_at,
+                                       listening, stopping, jobs)
+            VALUES (1, 'worker', 'alpha', '', 1, '{video-edit}', '3', 2, now(), true, false, '{7}'),
+                   (2, 'worker', 'beta', '', 2, '{upkeep}', '3', 2, now() - interval '31 s', true, false, '{}'),
+                   (3, 'worker', 'gamma', '', 3, '{upkeep}', '3', 2, now(), true, true, '{}')"""
+        )
+    told = (await browser.get("/api/monitor/queue-health", headers=operator)).json()
+    found = {worker["host"]: (worker["healthy"], worker["running"]) for worker in told["workers"]}
+    assert found == {"alpha": (True, 1), "beta": (False, 0), "gamma": (False, 0)}
+    assert (await browser.get("/api/monitor/queue-health", headers=guest)).json()["workers"] is None
+
+
+async def test_a_scrape_of_the_web_alone_tells_the_whole_house(client: Client) -> None:
+    async with db.house() as conn:
+        await queue.defer(conn, jobs.EDIT_VIDEO, workspace_id=None, videoId=1)
+        await queue.defer(
+            conn, jobs.EDIT_VIDEO, workspace_id=None, videoId=2, at=datetime.now(UTC) + timedelta(hours=1)
+        )
+        await conn.execute(
+            """
+            INSERT INTO queue_tallies (queue, task, outcome, many, ran_s)
+            VALUES ('video-edit', 'edit-video', 'done', 3, 6.5), ('video-edit', 'edit-video', 'done', 2, 0.5);
+            INSERT INTO queue_totals (queue, task, outcome, many, ran_s)
+            VALUES ('video-edit', 'edit-video', 'done', 1000, 100);
+            INSERT INTO queue_limits (queue, together) VALUES ('video-edit', 4);
+            INSERT INTO pauses (queue, kind) VALUES ('edit-video', 'task')"""
+        )
+    text = (await client(peer=HERE).get("/metrics")).text
+    for line in (
+        'jobs_queued{queue="video-edit",task="edit-video"} 1.0',
+        'jobs_scheduled{queue="video-edit",task="edit-video"} 1.0',
+        'jobs_running{queue="video-edit",task="edit-video"} 0.0',
+        'house_runs_total{outcome="done",queue="video-edit",task="edit-video"} 1005.0',
+        'house_run_seconds_total{outcome="done",queue="video-edit",task="edit-video"} 107.0',
+        'queue_live_workers{queue="video-edit"} 0.0',
+        'queue_places_left{queue="video-edit"} 4.0',
+        'queue_paused{queue="video-edit"} 0.0',
+        'task_paused{task="edit-video"} 1.0',
+    ):
+        assert line in text, line

@@ -14,7 +14,7 @@ PAGE = 50
 
 async def page(request: Request) -> Response:
     """GET /admin/health: looks at everything anew, which takes up to some seconds."""
-    _, seen = await queues.look(request)
+    seen = (await queues.look(request)).seen
     return frame.show(
         request,
         "admin/health.html",

@@ -77,7 +77,7 @@ async def _list(request: Request, template: str) -> Response:
         jobs=found[:PAGE],
         more=found[PAGE - 1].id if len(found) > PAGE else None,
         counts=counts,
-        counted=queue.batch.COUNTED,
+        near=queue.batch.LOOK_NEAR,
         look=queue.LOOK,
         asked=asked,
         query=query_of(asked),
@@ -113,6 +113,7 @@ async def _one(
         names = await users.names(conn, {act.user_id for act in acts if act.user_id})
         workspaces = await users.workspace_names(conn, [job.workspace_id] if job.workspace_id else [])
         workers = await queue.lately.worker_names(conn, [attempt.worker_id for attempt in tried])
+        in_force = (await queue.lately.limit_states(conn)).get(job.queue)
     lines = {line.name: line for line in jobs.QUEUES}
     return frame.show(
         request,
@@ -129,6 +130,7 @@ async def _one(
         workspaces=workspaces,
         workers=workers,
         limits=lines.get(job.queue, queue.Queue(job.queue)).effective(),
+        in_force=in_force,
         arguments=json.dumps(job.args, indent=2, ensure_ascii=False, sort_keys=True),
         priority_word=priority_word(job),
         problem=problem,
