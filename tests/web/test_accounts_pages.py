@@ -80,7 +80,7 @@ async def test_a_simulated_account_is_made_in_one_go(studio: Studio) -> None:
     assert answer.headers["location"] == f"/accounts#account-{account.id}"
     page = (await maya.browser.get("/accounts")).text
     assert account.display_name == "Maya Makes"
-    for told in ("Maya Makes", "Simulator", "Connected", "renews by itself in 1 h", "nothing planned"):
+    for told in ("Maya Makes", "Simulator", "Connected", "renews by itself in ", "nothing planned"):
         assert told in page, told
 
 
