@@ -70,9 +70,9 @@ def _migrations(lacking: list[str]) -> Finding:
 
 async def look_at_database(place: db.Place) -> list[Finding]:
     """The server, its migrations, its clock and whether notices arrive."""
-    began = time.perf_counter()
     async with db.house() as conn:
         version = await db.value(conn, "SHOW server_version")
+        began = time.perf_counter()
         now: datetime = await db.value(conn, "SELECT clock_timestamp()")
         round_trip_ms = (time.perf_counter() - began) * 1000
         lacking = await migrate.missing(conn)

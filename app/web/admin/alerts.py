@@ -63,7 +63,7 @@ def firing(seen: Seen) -> list[Alert]:
             Alert(
                 "needs",
                 f"{_many(len(deaf), 'worker')} only polls",
-                "It does not hear of new jobs at once; each starts up to 5 s later.",
+                "It does not hear of new jobs at once; each starts up to 2 s later.",
                 "/admin/workers",
             )
         )
