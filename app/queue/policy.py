@@ -197,4 +197,6 @@ def told(error: BaseException) -> tuple[str, str, str]:
     """(sentence for the person, code, kind) of a failure; what nobody foresaw is not shown in its own words."""
     if isinstance(error, HouseError):
         return error.message, error.code, type(error).__name__
+    if isinstance(error, MemoryError):
+        return "There was not enough memory for this work.", "no_memory", "MemoryError"
     return "Something unexpected went wrong.", "unexpected", type(error).__name__
