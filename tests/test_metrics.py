@@ -63,9 +63,9 @@ def test_a_run_that_was_handed_back_is_timed_and_counts_as_no_end() -> None:
 
 
 def test_waits_are_told_apart_by_what_made_the_worker_look() -> None:
-    metrics.count_wait("video-edit", "edit-video", "notice", 0.2)
-    metrics.count_wait("video-edit", "edit-video", "poll", 3)
-    bucket = 'job_wait_seconds_bucket{by="%s",le="0.25",queue="video-edit",task="edit-video"}'
+    metrics.count_wait("video-edit", "waiting task", "notice", 0.2)
+    metrics.count_wait("video-edit", "waiting task", "poll", 3)
+    bucket = 'job_wait_seconds_bucket{by="%s",le="0.25",queue="video-edit",task="waiting task"}'
     assert sample(bucket % "notice") == 1
     assert sample(bucket % "poll") == 0
 
