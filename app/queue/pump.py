@@ -27,11 +27,13 @@ from app.queue.policy import EffectiveQueue
 # Jobs are taken ahead only while all of them would start within this time, and go back when they do not.
 AHEAD_S = 0.05
 STALE_S = 0.1
-MOST_AHEAD = 200
+MOST_AHEAD = 400
 # The shortest job costs this much of the loop's time.
-SHORTEST_S = 2.5e-4
+SHORTEST_S = 1e-4
 # While there is work here, outcomes are gathered for so long before they are written.
 GATHER_S = 0.004
+# So many outcomes are worth a step at once: the server then works while these jobs' successors run here.
+MANY = 64
 # So many runs of a queue have to be seen before anything is taken ahead.
 SEEN_FIRST = 20
 _TAKE = """
@@ -131,6 +133,9 @@ class Pump:
             self.ended[:0] = ended
             self.unbegun[:0] = unbegun
             if isinstance(error, RACES):
+                # Two claims met: nothing was written or taken, and the same is asked again.
+                self.more = True
+                await asyncio.sleep(0.01)
                 return [], [], []
             if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError)):
                 await self.close()

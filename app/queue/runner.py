@@ -11,7 +11,7 @@ from app import db, log, metrics
 from app.errors import Cancelled, HouseError, Interrupted, NotYet, Permanent, Retryable, Superseded
 from app.queue import claim, outcome, policy
 from app.queue.outcome import Taken
-from app.queue.pump import GATHER_S, STALE_S, Ended, Line, Pump
+from app.queue.pump import GATHER_S, MANY, STALE_S, Ended, Line, Pump
 from app.queue.running import Lease, Run, enter
 
 SAVE_AGAIN_S = (0.2, 2.0)
@@ -183,7 +183,7 @@ class Runner:
             line.running -= 1
 
     def _wake_pump(self, line: Line) -> None:
-        if line.hungry:
+        if line.hungry or len(self.pump.ended) >= MANY:
             self.changed()
         elif not self._gathering:
             self._gathering = True

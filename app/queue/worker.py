@@ -25,12 +25,11 @@ from app import db, log, metrics, migrate
 from app.errors import HouseError, Permanent, Retryable
 from app.queue import claim, lease, policy, rescue, upkeep
 from app.queue.ear import Beat, Ear, Says
-from app.queue.pump import GATHER_S, Line, Pump
+from app.queue.pump import GATHER_S, MANY, Line, Pump
 from app.queue.runner import Runner
 from app.queue.running import Lease
 from app.queue.timer import Timer
 
-RESCUE_S = 15.0
 # The net while no notices arrive; else the heartbeat is the net.
 POLL_S = 2.0
 # Of the nine seconds between SIGTERM and exit: what is short may end by itself until here, then it is
@@ -366,7 +365,9 @@ class HouseWorker(engine.Worker):
 
     def _gather_s(self, lines: list[Line]) -> float:
         """How long the next step should wait so that it carries more: not at all when a place would stand empty."""
-        if not self.pump.ended or self.pump.unbegun or any(line.hungry for line in lines):
+        if not self.pump.ended or len(self.pump.ended) >= MANY or self.pump.unbegun:
+            return 0.0
+        if any(line.hungry for line in lines):
             return 0.0
         oldest = self.pump.ended[0]
         return oldest.began + oldest.ran_s + GATHER_S - time.monotonic()
