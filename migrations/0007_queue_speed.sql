@@ -39,7 +39,7 @@ BEGIN
     PERFORM pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}');
 END $$;
 
--- The joins of two transition tables need hash joins, whatever the function that fired the trigger has switched off.
+-- What one put causes; its notices are those of `wake_queue`, without a call for each queue.
 CREATE FUNCTION house_jobs_put() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO procrastinate_events (job_id, type, at)
@@ -54,6 +54,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- The join of two transition tables needs a hash join, whatever the function that fired the trigger has switched off.
 CREATE FUNCTION house_jobs_changed() RETURNS trigger LANGUAGE plpgsql
 SET enable_hashjoin = on SET enable_nestloop = off AS $$
 DECLARE
