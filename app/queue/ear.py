@@ -141,6 +141,9 @@ class Ear:
         while (left_s := until - time.monotonic()) > 0 and not self._now.is_set():
             async for notice in conn.notifies(timeout=min(left_s, LOOK_S)):
                 if notice.channel == echo:
+                    if not self.listening:
+                        # The lease says that this worker hears nothing, until a beat says otherwise.
+                        self._now.set()
                     echoed = self.listening = True
                 else:
                     self.heard(json.loads(notice.payload))

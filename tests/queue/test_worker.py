@@ -235,6 +235,19 @@ async def test_a_waiting_worker_hears_of_a_job_at_once(house: House) -> None:
     await asyncio.wait_for(running, 5)
 
 
+async def test_operators_are_told_within_seconds_that_a_new_worker_hears(house: House) -> None:
+    worker = house.worker.worker()
+    running = asyncio.create_task(worker.run())
+
+    async def told() -> bool:
+        async with db.house() as conn:
+            return [each.listening for each in await queue.workers(conn)] == [True]
+
+    await until(told, within_s=5)
+    worker.stop()
+    await asyncio.wait_for(running, 5)
+
+
 async def test_a_paused_queue_starts_nothing_until_it_goes_on(house: House) -> None:
     async with db.house() as conn:
         await conn.execute("INSERT INTO users (email, name, password_hash) VALUES ('o@x', 'O', '-')")
