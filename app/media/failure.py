@@ -25,6 +25,8 @@ EMPTY_WORDS = (
 # What a reader of the message can do something with.
 IN_PLAIN_WORDS = {
     "moov atom not found": "its index is missing; the file was cut short or is not a video",
+    "error reading header": "its index is damaged",
+    "Decode error rate": "most of its pictures are damaged",
     "Format not on whitelist": "this kind of file is not accepted",
     "exceeds specified max pixel count": "its picture is too large",
     "EBML header parsing failed": "its first bytes are damaged",
@@ -32,6 +34,7 @@ IN_PLAIN_WORDS = {
     "could not find codec parameters": "what is in it does not make sense",
     "Could not open encoder before EOF": "there is no whole picture in it",
     "End of file": "it ends before it begins",
+    "Cannot allocate memory": "it asks for more memory than any video needs",
 }
 # The input's fault, whoever reads it and however often.
 BAD_INPUT = re.compile(

@@ -57,8 +57,14 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"8BPS", "an image (Photoshop)"),
     (b"ID3", "sound (MP3)"),
     (b"\xff\xfb", "sound (MP3)"),
+    (b"\xff\xfa", "sound (MP3)"),
+    (b"\xff\xf3", "sound (MP3)"),
+    (b"\xff\xf2", "sound (MP3)"),
     (b"\xff\xf1", "sound (AAC)"),
+    (b"\xff\xf9", "sound (AAC)"),
     (b"fLaC", "sound (FLAC)"),
+    (b"caff\x00\x01", "sound (CAF)"),
+    (b"#!AMR", "sound (AMR)"),
     (b"OggS", "an Ogg file"),
     (b"FLV", "Flash video (FLV)"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (WMV)"),
@@ -95,7 +101,10 @@ def why_not(first_bytes: bytes) -> str:
     text = first_bytes.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith(PLAYLISTS) or b"<mpd" in text[:512]:
         return "This is a text playlist, not a video."
-    if what := _other(first_bytes):
+    what = _other(first_bytes)
+    if what and what.startswith("sound"):
+        return f"This file holds sound only {what.removeprefix('sound ')}: there is no picture in it. Send a video."
+    if what:
         return f"This is {what}, not a video that we can take: {ACCEPTED}."
     if not first_bytes.strip(b"\x00"):
         return "The file holds nothing but zeros."
@@ -109,6 +118,8 @@ def _other(first: bytes) -> str | None:
         return "sound (M4A)" if first[8:12] in SOUND_BRANDS else "an image (HEIC or AVIF)"
     if first.startswith(b"RIFF"):
         return {b"WAVE": "sound (WAV)", b"WEBP": "an image (WebP)"}.get(first[8:12])
+    if first.startswith(b"FORM") and first[8:12] in (b"AIFF", b"AIFC"):
+        return "sound (AIFF)"
     return next((what for start, what in OTHERS if first.startswith(start)), None)
 
 
