@@ -82,7 +82,10 @@ async def run(
         on_progress=on_progress,
     )
     if ended.code != 0:
-        raise failure(ended.code, ended.log_tail, limits, ended.cpu_s)
+        error = failure(ended.code, ended.log_tail, limits, ended.cpu_s)
+        # Its own last lines go with the error, for whoever keeps them.
+        error.add_note("\n".join(ended.log_tail))
+        raise error
     return Run(whole, ended.seconds, ended.cpu_s, ended.log_tail)
 
 
@@ -130,6 +133,37 @@ async def execute(
     finally:
         await child.stop()
     return Ended(code, time.monotonic() - started, cpu_s, tuple(tail), progress.report)
+
+
+def scaled(on_progress: OnProgress | None, before: float, share: float) -> OnProgress | None:
+    """Percent of one piece of work, told as percent of the whole: of 1, `before` was done and the piece is `share`."""
+    if on_progress is None:
+        return None
+
+    async def told(percent: float) -> None:
+        answer = on_progress(round(100 * before + share * percent, 1))
+        if inspect.isawaitable(answer):
+            await answer
+
+    return told
+
+
+def paced(on_progress: OnProgress | None) -> OnProgress | None:
+    """Progress of several runs, one behind the other, told no more often than that of one."""
+    if on_progress is None:
+        return None
+    told_at = float("-inf")
+
+    async def told(percent: float) -> None:
+        nonlocal told_at
+        if (now := time.monotonic()) - told_at < PROGRESS_PAUSE_S:
+            return
+        told_at = now
+        answer = on_progress(percent)
+        if inspect.isawaitable(answer):
+            await answer
+
+    return told
 
 
 class _Child:

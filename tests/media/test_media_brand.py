@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import media
+from app import config, media
 from app.errors import Refused
 from tests.media.clips import FAST, Clip, branded, ffmpeg, pixels
 
@@ -365,3 +365,47 @@ async def test_a_transport_stream_of_which_most_is_noise_is_refused(clip: Clip, 
         await media.brand(source, GRAY, logo=None, into=folder, probe=found, profile=media.TIKTOK)
     assert refused.value.code == "unreadable_media"
     assert list(folder.iterdir()) == []
+
+
+async def test_clips_before_and_behind_become_part_of_the_one_mp4(clip: Clip, folder: Path) -> None:
+    source = clip(size="640x360", picture=BLUE, sound="sine")
+    before = clip("before.mp4", size="360x640", picture="color=red", fps="25")
+    behind = clip("behind.mkv", size="640x360", picture="color=red", seconds=0.5, sound="sine")
+    made = await media.brand(
+        source, media.Design(), logo=None, into=folder, probe=await media.probe(source), profile=media.TIKTOK,
+        intro=before, outro=behind,
+    )  # fmt: skip
+    assert made.reencoded
+    assert made.probe.duration_s == pytest.approx(2.5, abs=0.05)
+    assert is_red(pixels(made.path, 16, 9, at_s=0.5)[4][8])
+    # The intro is a tall picture, so it stands before black.
+    assert max(pixels(made.path, 16, 9, at_s=0.5)[4][0]) < 40
+    assert is_blue(pixels(made.path, 4, 4, at_s=1.5)[2][2])
+    assert is_red(pixels(made.path, 4, 4, at_s=2.2)[2][2])
+    # The poster is the video's own, not the intro's.
+    assert is_blue(pixels(made.poster, 4, 4, at_s=0)[2][2])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "branded.mp4", "poster.jpg", "still-large.jpg", "still-medium.jpg", "still-small.jpg",
+    ]  # fmt: skip
+
+
+async def test_only_the_sound_is_made_anew_where_only_the_sound_changes(clip: Clip, folder: Path) -> None:
+    source = clip(sound="sine", options=("-ac", "2"))
+    made = await branded(source, media.Design(effects=("loudness",)), folder)
+    assert not made.reencoded
+    md5 = ("-c", "copy", "-map", "0:v", "-f", "md5", "-")
+    assert ffmpeg("-i", made.path, *md5) == ffmpeg("-i", source, *md5)
+    sound = ("-map", "0:a", "-c", "copy", "-f", "md5", "-")
+    assert ffmpeg("-i", made.path, *sound) != ffmpeg("-i", source, *sound)
+
+
+async def test_a_fixed_rate_of_bits_is_kept_where_it_is_asked_for(
+    clip: Clip, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEO_QUALITY", "off")
+    monkeypatch.setenv("VIDEO_BITRATE", "300k")
+    config.get.cache_clear()
+    noisy = clip(options=("-vf", "noise=alls=80:allf=t"))
+    made = await branded(noisy, GRAY, folder)
+    assert made.probe.video_kbps is not None and made.probe.video_kbps < 900
+    assert "-crf" not in made.run.argv

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import select
 import signal
@@ -18,7 +19,7 @@ from app import config, media
 from app.errors import HouseError, Interrupted, Refused, Retryable
 from app.media import walls
 from app.media.failure import failure
-from app.media.run import execute, run
+from app.media.run import execute, run, scaled
 from app.media.walls import Limits
 from tests.media.clips import FAST, Clip, branded, running_in
 
@@ -337,3 +338,15 @@ def test_every_end_of_ffmpeg_has_its_meaning(
     assert found.code == expected
     assert "/run/x" not in found.message
     assert "0x5" not in found.message
+
+
+async def test_progress_of_a_piece_is_told_as_progress_of_the_whole() -> None:
+    told: list[float] = []
+    piece = scaled(told.append, 0.25, 0.5)
+    assert piece is not None
+    for percent in (0.0, 50.0, 100.0):
+        answer = piece(percent)
+        if inspect.isawaitable(answer):
+            await answer
+    assert told == [25.0, 50.0, 75.0]
+    assert scaled(None, 0.0, 1.0) is None
