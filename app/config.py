@@ -177,11 +177,19 @@ class Config(BaseModel):
     backlot_ffmpeg: str | None = None
     ffmpeg_preset: str = "medium"
     ffmpeg_threads: int = Field(0, ge=0, le=64)
+    # x264's CRF, under the ceiling of each size; unset by `off`: the bits per second below.
+    video_quality: int | None = Field(21, ge=10, le=40)
+    video_formats: tuple[Literal["hls", "dash", "mp4"], ...] = ("hls", "dash", "mp4")
+    # Longer videos are made in parts, of so many seconds each, by any number of workers.
+    video_split_s: float = Field(180, ge=1)
+    video_part_s: float = Field(60, ge=1)
     video_bitrate: str = "2000k"
     audio_bitrate: str = "128k"
     watermark_enabled: bool = False
     watermark_path: Path = Path("assets/watermark.png")
     watermark_position: str = "bottomright"
+    # Pictures are made smaller rather than worse than this (1 to 90, as JPEG and WebP count it).
+    picture_quality_floor: int = Field(70, ge=1, le=90)
     max_upload_bytes: int = Field(4 * 1024**3, ge=1)
     # Total bytes one workspace may keep; unset means as much as the disk or bucket holds.
     storage_quota_bytes: int | None = Field(None, ge=1)
@@ -252,6 +260,21 @@ class Config(BaseModel):
         if preset not in PRESETS:
             raise ValueError(f"must be one of {', '.join(PRESETS)}")
         return preset
+
+    @field_validator("video_quality", mode="before")
+    @classmethod
+    def _read_quality(cls, text: object) -> object:
+        return None if text == "off" else text
+
+    @field_validator("video_formats", mode="before")
+    @classmethod
+    def _read_formats(cls, text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        asked = {word.strip() for word in text.split(",")}
+        if not asked <= {"hls", "dash", "mp4"}:
+            raise ValueError("must be some of hls, dash, mp4, with commas between them")
+        return tuple(name for name in ("hls", "dash", "mp4") if name in asked)
 
     @field_validator("watermark_position")
     @classmethod

@@ -10,13 +10,26 @@ while everything runs.
 from app.queue import HIGH, LOW, NORMAL, Job, Queue
 
 VIDEO_EDIT = Queue("video-edit", together=2, tries=2, first_wait_s=10, most=(3, 60), fair=2)
+VIDEO_PROCESSING = Queue("video-processing", together=1, fair=4)
 VIDEO_UPLOAD = Queue("video-upload", together=1, tries=2, first_wait_s=10, most=(3, 60))
 SOCIAL_PUBLISHING = Queue("social-publishing", together=5)
 UPKEEP = Queue("upkeep", together=2)
 
-QUEUES = (VIDEO_EDIT, VIDEO_UPLOAD, SOCIAL_PUBLISHING, UPKEEP)
+QUEUES = (VIDEO_EDIT, VIDEO_PROCESSING, VIDEO_UPLOAD, SOCIAL_PUBLISHING, UPKEEP)
 
 EDIT_VIDEO = Job("edit-video", VIDEO_EDIT, ("videoId",), once="edit-{videoId}", priority=HIGH)
+PROCESS_VIDEO = Job(
+    "process-video",
+    VIDEO_PROCESSING,
+    ("videoId", "inputPath", "userId", "options"),
+    once="process-{videoId}-{inputPath}-{options}",
+    lock="process-{videoId}",
+)
+ENCODE_PART = Job("encode-part", VIDEO_PROCESSING, ("streamId", "part"), once="part-{streamId}-{part}")
+JOIN_STREAM = Job("join-stream", VIDEO_PROCESSING, ("streamId",), once="join-{streamId}")
+MAKE_STILLS = Job(
+    "make-stills", VIDEO_PROCESSING, ("videoId", "posterMs"), once="stills-{videoId}-{posterMs}"
+)
 UPLOAD_VIDEO = Job("upload-video", VIDEO_UPLOAD, ("videoId",), once="upload-{videoId}")
 SETTLE_TARGET = Job("settle-target", SOCIAL_PUBLISHING, ("targetId",), once="settle-{targetId}")
 RELEASE_DUE = Job("release-due", UPKEEP, priority=HIGH)
@@ -24,6 +37,9 @@ RENEW_TOKENS = Job("renew-tokens", UPKEEP, once="renew-tokens")
 RESCUE_STALLED = Job("rescue-stalled", UPKEEP, once="rescue-stalled")
 SWEEP = Job("sweep", UPKEEP, once="sweep", priority=LOW)
 
-JOBS = (EDIT_VIDEO, UPLOAD_VIDEO, SETTLE_TARGET, RELEASE_DUE, RENEW_TOKENS, RESCUE_STALLED, SWEEP)
+JOBS = (
+    EDIT_VIDEO, PROCESS_VIDEO, ENCODE_PART, JOIN_STREAM, MAKE_STILLS, UPLOAD_VIDEO, SETTLE_TARGET, RELEASE_DUE,
+    RENEW_TOKENS, RESCUE_STALLED, SWEEP,
+)  # fmt: skip
 
 __all__ = ["HIGH", "JOBS", "LOW", "NORMAL", "QUEUES"]

@@ -13,12 +13,14 @@ async def rescue_stalled() -> None:
         await publishing.ask_about_unsettled(conn)
         await publishing.put_back_stranded(conn)
         await videos.put_back_stranded(conn)
+        await videos.put_back_streams(conn)
 
 
 @task(jobs.SWEEP, cron="17 * * * *", idle_s=86_400)
 async def sweep() -> None:
     await videos.uploads.sweep()
     await storage.sweep(alive=await videos.uploads.living())
+    await videos.sweep_streams()
     await videos.sweep_orphans()
     async with db.house() as conn:
         await limits.forget(conn)

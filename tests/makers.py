@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+
+from PIL import Image
 
 from app import accounts, db, media, videos
 from tests.world import clip
@@ -69,3 +72,10 @@ async def shown(owner: Owner, video_id: int) -> videos.Shown:
 async def pieces(content: bytes, size: int = 65_536) -> AsyncIterator[bytes]:
     for start in range(0, len(content), size):
         yield content[start : start + size]
+
+
+def a_picture(kind: str = "PNG", size: tuple[int, int] = (120, 60), **more: object) -> bytes:
+    """A red picture, e.g. to be a logo; `more` goes to Pillow."""
+    out = io.BytesIO()
+    Image.new("RGB", size, (200, 40, 40)).save(out, kind, **more)
+    return out.getvalue()

@@ -110,6 +110,23 @@ def test_older_names_are_read_when_the_new_ones_are_not_set() -> None:
     assert (settings.bucket, settings.s3_bucket) == ("new", "old")
 
 
+@pytest.mark.parametrize(
+    ("quality", "read"),
+    [("9", "refused"), ("10", 10), ("40", 40), ("41", "refused"), ("off", None), ("", 21)],
+)
+def test_the_quality_of_the_picture_at_and_past_its_limits(quality: str, read: object) -> None:
+    if read == "refused":
+        assert problems({**PRODUCTION, "VIDEO_QUALITY": quality})[0].startswith("VIDEO_QUALITY: ")
+    else:
+        assert config.load({**PRODUCTION, "VIDEO_QUALITY": quality}).video_quality == read
+
+
+def test_what_videos_are_made_into_is_some_of_three() -> None:
+    assert config.load(PRODUCTION).video_formats == ("hls", "dash", "mp4")
+    assert config.load({**PRODUCTION, "VIDEO_FORMATS": "mp4, hls"}).video_formats == ("hls", "mp4")
+    assert problems({**PRODUCTION, "VIDEO_FORMATS": "hls,avi"})[0].startswith("VIDEO_FORMATS: ")
+
+
 def test_the_environment_changes_one_queue() -> None:
     settings = config.load({**PRODUCTION, "QUEUE_VIDEO_EDIT_MOST": "3/60", "QUEUE_VIDEO_EDIT_TRIES": "4"})
     changed = settings.queues["video-edit"]

@@ -111,6 +111,7 @@ CHOSEN: dict[str, dict[str, object]] = {
     "members": {"role": "editor"},
     "accounts": {"state": "connected"},
     "renditions": {"kind": "poster"},
+    "stream_tracks": {"kind": "video"},
     "batches": {"act": "upload"},
 }
 

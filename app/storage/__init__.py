@@ -20,18 +20,19 @@ from app import config, log
 from app.errors import HouseError, NotFound, Refused
 from app.storage.copies import copy
 from app.storage.keys import check_key, check_prefix, key_for
+from app.storage.lending import Wanted, bytes_here, clear_sources, lend, need_space
 from app.storage.links import Link, check_content_type, disposition_for, open_token
 from app.storage.local import Local
 from app.storage.ranges import Unsatisfiable, parse_range
-from app.storage.scratch import clear_dead_scratch, need_space, scratch
+from app.storage.scratch import clear_dead_folders, scratch
 from app.storage.shapes import FILE_GONE, Head, Store, Stored, Unfinished, Upload, read_upload
 from app.storage.threads import file_chunks, in_thread
 
 __all__ = [
     "Head", "Link", "Stored", "Unsatisfiable",
-    "abort", "append", "begin", "clear_dead_scratch", "delete", "fetch", "finish", "head", "key_for", "keys",
-    "link", "need_space", "offset", "open_link", "parse_range", "put", "put_stream", "read", "scratch",
-    "start", "storage_check", "sweep",
+    "abort", "append", "begin", "borrow", "clear_dead_scratch", "delete", "fetch", "finish", "head", "key_for",
+    "keys", "link", "need_space", "need_space_for", "offset", "open_link", "parse_range", "put", "put_stream",
+    "read", "scratch", "start", "storage_check", "sweep",
 ]  # fmt: skip
 
 FILE_CHUNK_BYTES = 1024**2
@@ -77,6 +78,35 @@ async def fetch(key: str, into: Path, *, sha256: str | None = None) -> Path:
     if about is None:
         raise NotFound(FILE_GONE, code="file_gone")
     return await copy(read(key), into / key.rpartition("/")[2], about.bytes, sha256)
+
+
+async def borrow(key: str, *, into: Path, bytes_total: int | None = None, sha256: str | None = None) -> Path:
+    """The stored file in a folder of this machine, for reading only: a link to the one that all runs share.
+
+    In the local storage it takes no time and no space, whatever the length; a file of a bucket is fetched once a
+    machine, checked for its size and, if given, its SHA-256, and kept until nobody has used it for 15 minutes.
+    Returns the path, named as the end of the key; run twice, it is made anew. NotFound without a file. Never write
+    to it and never open it for writing: it is the original. Remove it like any file of the folder.
+    """
+    store = await _ready()
+    return await lend(store, await _wanted(key, bytes_total, sha256), into)
+
+
+async def need_space_for(key: str, *, bytes_total: int | None = None, sha256: str | None = None) -> None:
+    """NotYet when TEMP_DIR is too full to `borrow` this file and work on it; what is there already is not counted."""
+    wanted = await _wanted(key, bytes_total, sha256)
+    here = await bytes_here(await _ready(), wanted)
+    await in_thread(partial(need_space, wanted.bytes, here_bytes=here))
+
+
+async def clear_dead_scratch() -> list[str]:
+    """Remove the folders of runs whose process is gone; their names. For a worker's start; harmless twice.
+
+    Borrowed files that nobody needs any more go with them.
+    """
+    removed = await clear_dead_folders()
+    await in_thread(clear_sources)
+    return removed
 
 
 async def read(key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
@@ -201,9 +231,11 @@ async def storage_check() -> list[str]:
 async def sweep(older_than_h: float = UNFINISHED_AFTER_H, *, alive: Collection[str] = ()) -> list[str]:
     """Remove unfinished writes older than that, except `alive` (texts of `begin`); the keys of what went.
 
-    May run in two places at once. What cannot be removed now is left for the next sweep.
+    May run in two places at once. What cannot be removed now is left for the next sweep. The folders of dead runs on
+    this machine go too.
     """
     store = await _ready()
+    await clear_dead_scratch()
     living = {word for text in alive for word in _names_in(text, store)}
     removed = []
     for left in await store.unfinished(datetime.now(UTC) - timedelta(hours=older_than_h)):
@@ -235,6 +267,15 @@ async def _probe() -> None:
         await delete(key)
     if await head(key) is not None:
         raise Refused("The storage still shows a file that was deleted.", code="storage_damaged")
+
+
+async def _wanted(key: str, bytes_total: int | None, sha256: str | None) -> Wanted:
+    if bytes_total is None:
+        about = await head(key)
+        if about is None:
+            raise NotFound(FILE_GONE, code="file_gone")
+        bytes_total = about.bytes
+    return Wanted(check_key(key), bytes_total, sha256)
 
 
 async def _unfinished(older_than_h: float) -> list[Unfinished]:

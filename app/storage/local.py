@@ -111,6 +111,12 @@ class Local:
                 elif not is_folder and key.startswith(prefix):
                     yield key
 
+    def path(self, key: str) -> Path:
+        """The stored file itself, never to be written. NotFound without one."""
+        if self._head(key) is None:
+            raise NotFound(FILE_GONE, code="file_gone")
+        return self._root / key
+
     def link(self, key: str, seconds: int, content_type: str, disposition: str) -> str:
         expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
         return f"/media/{links.sign(links.Link(key, content_type, disposition, expires_at))}"

@@ -43,7 +43,10 @@ MOST_TITLE_LETTERS = 2200
 
 @dataclass(frozen=True)
 class Video:
-    """A video with its original, its design and, once edited, what came of it. Its targets say where it goes."""
+    """A video with its original, its design and, once edited, what came of it. Its targets say where it goes.
+
+    `formats` is what is made for players beside the MP4; None is what the house makes.
+    """
 
     id: int
     workspace_id: int
@@ -73,6 +76,7 @@ class Video:
     changed_at: datetime
     created_at: datetime
     item_id: int | None = None
+    formats: list[str] | None = None
 
     @property
     def topic(self) -> str:
@@ -118,6 +122,7 @@ async def add(
     post: platforms.Post | None = None,
     publish_at: datetime | None = None,
     zone: str = "UTC",
+    formats: tuple[str, ...] | None = None,
     item_id: int | None = None,
 ) -> Video:
     """Take a stored original in: the video, its planned post and its edit job commit together or not at all
@@ -130,24 +135,15 @@ async def add(
         Video,
         """
         INSERT INTO videos (workspace_id, user_id, account_id, title, filename, source_key, source_bytes,
-                            source_sha256, source_type, source_probe, design, item_id, state)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'EDITING_QUEUED')
+                            source_sha256, source_type, source_probe, design, formats, item_id, state)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'EDITING_QUEUED')
         RETURNING {columns}""",
         [
-            workspace_id,
-            user_id,
-            account_id,
-            title,
-            clean_name(filename),
-            stored.key,
-            stored.bytes,
-            stored.sha256,
-            seen.content_type,
-            Jsonb(seen.probe.to_json()),
-            Jsonb((design or media.Design()).to_json()),
-            item_id,
+            workspace_id, user_id, account_id, title, clean_name(filename), stored.key, stored.bytes,
+            stored.sha256, seen.content_type, Jsonb(seen.probe.to_json()),
+            Jsonb((design or media.Design()).to_json()), None if formats is None else list(formats), item_id,
         ],
-    )
+    )  # fmt: skip
     await events.emit(conn, "video.uploaded", video.topic, workspace_id=workspace_id, bytes=stored.bytes)
     if account_id is not None:
         await publishing.compose(
@@ -209,6 +205,9 @@ async def check_quota(conn: db.Conn, more_bytes: int) -> None:
             conn,
             """
             SELECT coalesce((SELECT sum(source_bytes + coalesce(edited_bytes, 0)) FROM videos), 0)
+                 + coalesce((SELECT sum(bytes) FROM streams
+                              WHERE state IN ('making', 'failed')
+                                 OR state = 'ready' AND formats && ARRAY['hls', 'dash']), 0)
                  + coalesce((SELECT sum(bytes_total) FROM uploads WHERE state IN ('open', 'finishing')),
                             0)""",
         )
@@ -238,7 +237,9 @@ async def hold(conn: db.Conn, video_id: int) -> Video:
 
 
 async def put_back_stranded(conn: db.Conn) -> int:
-    """The net: a video that says it is being edited, and for which no job is, gets one; gives how many."""
+    """The net: a video that says it is being edited, and for which no job is, gets one; gives how many. One whose
+    opening is made waits for the jobs of its other parts, which have a net of their own.
+    """
     found = await db.many(
         conn,
         Video,
@@ -248,6 +249,12 @@ async def put_back_stranded(conn: db.Conn) -> int:
          WHERE state IN ('EDITING_QUEUED', 'EDITING') AND changed_at < now() - interval '5 min'
            AND NOT EXISTS (SELECT FROM procrastinate_jobs AS jobs
                             WHERE jobs.id = videos.job_id AND status IN ('todo', 'doing'))
+           AND NOT EXISTS (SELECT FROM streams
+                             JOIN stream_parts AS parts ON parts.stream_id = streams.id
+                            WHERE streams.video_id = videos.id AND streams.state = 'making' AND streams.for_edit
+                              AND parts.number = 0 AND parts.state = 'done'
+                              AND EXISTS (SELECT FROM stream_parts
+                                           WHERE stream_id = streams.id AND number = 1))
            FOR UPDATE SKIP LOCKED""",
     )
     for video in found:

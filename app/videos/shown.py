@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app import db, events, publishing, queue, storage
+from app.videos import streams
 from app.videos.rows import Rendition, State, Video, get
+from app.videos.streams import Stream
 
 # What the API calls the rest of the way is the video's target: architecture, section 5.
 SHOWN_OF_TARGET = {
@@ -29,12 +31,26 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A video with its targets and stills: what a card, a page or the API needs of it."""
+    """A video with its targets, stills and streams: what a card, a page or the API needs of it. `worked_by` is the
+    job of the part that is made of it now, or next.
+    """
 
     video: Video
     targets: tuple[publishing.Target, ...] = ()
     renditions: tuple[Rendition, ...] = ()
     waiting: dict[str, Any] | None = None
+    streams: tuple[Stream, ...] = ()
+    worked_by: int | None = None
+
+    @property
+    def making(self) -> Stream | None:
+        """The stream that is being made of the video."""
+        return next((stream for stream in self.streams if stream.state == streams.State.MAKING), None)
+
+    @property
+    def edited_by(self) -> Stream | None:
+        """The stream by which the video is being edited."""
+        return self.making if self.making is not None and self.making.for_edit else None
 
     @property
     def target(self) -> publishing.Target | None:
@@ -51,6 +67,8 @@ class Shown:
     @property
     def progress(self) -> float:
         """0–100 of the step at hand."""
+        if self.video.state == State.EDITING and self.edited_by is not None and self.edited_by.segments_made:
+            return max(self.video.progress, streams.percent_of(self.edited_by.progress))
         if self.video.state != State.EDITED or self.target is None:
             return self.video.progress
         if self.target.state in (publishing.State.SCHEDULED, publishing.State.DRAFT):
@@ -88,6 +106,9 @@ class Shown:
 
     @property
     def job_id(self) -> int | None:
+        """The job that it waits for."""
+        if self.edited_by is not None:
+            return self.worked_by or self.edited_by.job_id or self.video.job_id
         if self.video.state != State.EDITED or self.target is None:
             return self.video.job_id
         return self.target.job_id
@@ -159,14 +180,25 @@ async def _with_parts(conn: db.Conn, found: Sequence[Video]) -> list[Shown]:
     stills = await db.many(
         conn, Rendition, "SELECT {columns} FROM renditions WHERE video_id = ANY (%s) ORDER BY id", [ids]
     )
+    made = await streams.of_videos(conn, ids)
+    going = [stream.id for stream in made if stream.state == streams.State.MAKING]
+    workers = await streams.working_jobs(conn, going) if going else {}
     return [
-        Shown(video, tuple(targets[video.id]), tuple(still for still in stills if still.video_id == video.id))
+        Shown(
+            video,
+            tuple(targets[video.id]),
+            tuple(still for still in stills if still.video_id == video.id),
+            streams=tuple(stream for stream in made if stream.video_id == video.id),
+            worked_by=next(
+                (workers[one.id] for one in made if one.video_id == video.id and one.id in workers), None
+            ),
+        )
         for video in found
     ]
 
 
 async def timeline(conn: db.Conn, shown: Shown) -> list[events.Event]:
-    """Everything that happened to this video and its targets, oldest first."""
-    return await events.timeline(
-        conn, [shown.video.topic, *(f"target-{target.id}" for target in shown.targets)]
-    )
+    """Everything that happened to this video, its targets and what was made beside it, oldest first."""
+    beside = [stream.topic for stream in shown.streams if not stream.for_edit]
+    targets = [f"target-{target.id}" for target in shown.targets]
+    return await events.timeline(conn, [shown.video.topic, *targets, *beside])

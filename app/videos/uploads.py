@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from app import accounts, config, db, log, media, storage
 from app.errors import HouseError, NotFound, Refused, WrongState
-from app.videos import places, rows, wishes
+from app.videos import kits, places, rows, wishes
 
 KEEP_H = 48
 LEAST_BYTES = 1
@@ -299,7 +299,7 @@ async def _become_video(
 async def look_into(stored: storage.Stored) -> rows.Seen:
     """What is in the stored file; Refused when it is no video or more than we take."""
     with storage.scratch("intake") as folder:
-        path = await storage.fetch(stored.key, into=folder)
+        path = await storage.borrow(stored.key, into=folder, bytes_total=stored.bytes, sha256=stored.sha256)
         with path.open("rb") as file:
             kind = check_first_bytes(file.read(media.WANTED_BYTES))
         probe = await media.probe(path)
@@ -434,7 +434,11 @@ async def make(
     asked: wishes.Wishes,
     item_id: int | None = None,
 ) -> rows.Video:
-    """The video of a received file, with everything that is wished for it, in the caller's transaction."""
+    """The video of a received file, with everything that is wished for it, in the caller's transaction.
+
+    Where no design was wished for at all, the workspace's default kit gives it (S2.7).
+    """
+    design = asked.design if asked.design is not None else await kits.default_design(conn)
     return await rows.add(
         conn,
         workspace_id=workspace_id,
@@ -444,10 +448,11 @@ async def make(
         filename=received.filename,
         stored=received.stored,
         seen=received.seen,
-        design=asked.design,
+        design=design,
         post=asked.post,
         publish_at=asked.publish_at,
         zone=asked.zone,
+        formats=asked.formats,
         item_id=item_id,
     )
 

@@ -25,6 +25,8 @@ POST_WORDS = {
     "brandOrganic": "brand_organic",
     "aiGenerated": "ai_generated",
 }
+WORDS = ("title", "accountId", "design", "post", "publishAt", "zone", "formats")
+STREAMED = ("hls", "dash")
 FURTHEST = timedelta(days=366)
 
 
@@ -32,10 +34,13 @@ FURTHEST = timedelta(days=366)
 class Wishes:
     title: str | None = None
     account_id: int | None = None
-    design: media.Design = media.Design()  # noqa: RUF009  # frozen, so one for all is safe
+    # None: nobody said how it should look, so the workspace's default kit decides; `Design()` is a plain look, chosen.
+    design: media.Design | None = None
     post: platforms.Post | None = None
     publish_at: datetime | None = None
     zone: str = "UTC"
+    # What is made for players beside the MP4; None is what the house makes.
+    formats: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same words that `read` takes."""
@@ -43,12 +48,13 @@ class Wishes:
         return {
             "title": self.title,
             "accountId": self.account_id,
-            "design": self.design.to_json(),
+            "design": None if self.design is None else self.design.to_json(),
             "post": None
             if self.post is None
             else {words[name]: value for name, value in asdict(self.post).items()},
             "publishAt": None if self.publish_at is None else self.publish_at.isoformat(),
             "zone": self.zone,
+            **({} if self.formats is None else {"formats": list(self.formats)}),
         }
 
 
@@ -58,16 +64,17 @@ def read(asked: Mapping[str, Any], *, now: datetime | None = None) -> Wishes:
     """
     problems: dict[str, str] = {}
     for word in asked:
-        if word not in ("title", "accountId", "design", "post", "publishAt", "zone"):
+        if word not in WORDS:
             problems[str(word)[:50]] = "is not known"
         elif _unstorable(asked[word]):
             problems[word] = "holds a character that cannot be used"
     title = asked.get("title")
     if title is not None and not isinstance(title, str):
         problems["title"] = "must be a text"
-    design = media.Design()
+    design = None
     try:
-        design = media.read_design(asked.get("design"))
+        if asked.get("design") is not None:
+            design = media.read_design(asked["design"])
     except Refused as error:
         problems |= error.fields
     wishes = Wishes(
@@ -77,6 +84,7 @@ def read(asked: Mapping[str, Any], *, now: datetime | None = None) -> Wishes:
         post=_post(asked.get("post"), title if isinstance(title, str) else "", problems),
         publish_at=_publish_at(asked.get("publishAt"), now or datetime.now(UTC), problems),
         zone=_zone(asked.get("zone") or "UTC", problems),
+        formats=_formats(asked.get("formats"), problems),
     )
     if problems:
         raise Refused("This cannot be used as it is.", code="invalid", fields=problems)
@@ -158,6 +166,15 @@ def _publish_at(given: object, now: datetime, problems: dict[str, str]) -> datet
     elif not now < at < now + FURTHEST:
         problems["publishAt"] = "must lie in the future, at most a year ahead"
     return at.astimezone(UTC) if at.tzinfo else None
+
+
+def _formats(given: object, problems: dict[str, str]) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    if not isinstance(given, (list, tuple)) or any(name not in STREAMED for name in given):
+        problems["formats"] = f"must be a list of {', '.join(STREAMED)}"
+        return None
+    return tuple(name for name in STREAMED if name in given)
 
 
 def _zone(given: object, problems: dict[str, str]) -> str:

@@ -24,6 +24,7 @@ def settings(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> conf
         "TEMP_DIR": str(tmp_path / "temp"),
         "PORT": str(port),
         "FFMPEG_PRESET": "ultrafast",
+        "VIDEO_FORMATS": "mp4",
         "QUEUE_VIDEO_EDIT_MOST": "none",
         "QUEUE_VIDEO_UPLOAD_MOST": "none",
         "QUEUE_VIDEO_EDIT_FIRST_WAIT_S": "0",

@@ -38,6 +38,7 @@ class House:
             "DATABASE_URL": server.dsn,
             "LOG_FORMAT": "json",
             "FFMPEG_PRESET": "ultrafast",
+            "VIDEO_FORMATS": "mp4",
             **env,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -30,7 +30,10 @@ async def test_a_video_is_branded_and_posted_once(world: World, worker: TestWork
         after.video.edited_bytes,
         "A knot",
     )
-    assert {still.kind for still in after.renditions} == {"poster", "small", "medium", "large"}
+    assert {still.kind for still in after.renditions} == {
+        *("poster", "small", "medium", "large"),
+        *("storyboard-0", "storyboard-vtt"),
+    }
 
 
 async def test_the_timeline_tells_every_step_in_order(world: World, worker: TestWorker) -> None:

@@ -11,12 +11,15 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.flows.house import Client, House, open_house
+from tests.flows.making_kit import film
 from tests.world import clip
 
 pytestmark = pytest.mark.anyio
@@ -24,15 +27,32 @@ pytestmark = pytest.mark.anyio
 STATEMENT = re.compile(r"^<(?P<who>[^>]*)> LOG:  (?:statement|execute [^:]*): (?P<text>.*)")
 # An idle worker beats 360 times an hour; what is left is for its timers. The web process listens.
 WORKER_HOUR, WEB_HOUR = 400, 60
-VIDEO_WORKER, VIDEO_WEB = 195, 100
+# Each look at a video reads its streams, too.
+VIDEO_WORKER, VIDEO_WEB = 195, 120
+
+
+# A stream of two segments up to the edited video, and each further segment (one for all sizes; sound has its own).
+STREAM_WORKER, SEGMENT_WORKER = 140, 5
 
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     """One web process and one worker, started as a person does, on a server that writes every statement down."""
-    async with open_house(
-        tmp_path / "house", workers=1, QUEUE_VIDEO_EDIT_MOST="none", QUEUE_VIDEO_UPLOAD_MOST="none"
-    ) as house:
+    async with written_down(tmp_path, VIDEO_FORMATS="mp4") as house:
+        yield house
+
+
+@pytest.fixture
+async def streaming(tmp_path: Path) -> AsyncIterator[House]:
+    """The same; everything is made of a video."""
+    async with written_down(tmp_path, VIDEO_FORMATS="hls,dash,mp4") as house:
+        yield house
+
+
+@asynccontextmanager
+async def written_down(place: Path, **env: str) -> AsyncIterator[House]:
+    limits = {"QUEUE_VIDEO_EDIT_MOST": "none", "QUEUE_VIDEO_UPLOAD_MOST": "none"}
+    async with open_house(place / "house", workers=1, **limits, **env) as house:
         async with await psycopg.AsyncConnection.connect(house.server.dsn, autocommit=True) as conn:
             await conn.execute("ALTER SYSTEM SET log_statement = 'all'")
             await conn.execute("ALTER SYSTEM SET log_line_prefix = '<%a> '")
@@ -117,3 +137,46 @@ async def test_a_videos_whole_flow_costs_no_more_than_recorded(
     await client.close()
     assert worker <= VIDEO_WORKER
     assert web <= VIDEO_WEB
+
+
+async def test_a_stream_costs_a_few_statements_for_each_segment(
+    streaming: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = Client(streaming.base)
+    await client.sign_up()
+    account = await client.account("maker")
+    found = []
+    for seconds in (6, 26):
+        since = end_of_log(streaming)
+        video_id = await upload_film(client, account, seconds)
+        async with asyncio.timeout(120):
+            while (await client.video(video_id))["status"] != "EDITED":
+                await asyncio.sleep(1.0)
+        costs = counted(streaming, since)
+        found.append(by_role(costs)[0])
+        with capsys.disabled():
+            print(f"\na stream of {seconds} s: worker {found[-1]}")
+            for (who, text), many in costs.most_common(25):
+                print(f"  {many:4} {who}: {text}")
+    await client.close()
+    # Twenty seconds more are five segments of picture and five of sound.
+    assert found[1] - found[0] <= 10 * SEGMENT_WORKER
+    assert found[0] <= STREAM_WORKER
+
+
+async def upload_film(client: Client, account_id: int, seconds: int) -> int:
+    """A film with a title, made in one job into everything."""
+    answer = await client.ask(
+        "POST",
+        "/api/videos",
+        key=f"film-{seconds}",
+        data={
+            "title": "A knot",
+            "accountId": str(account_id),
+            "publishAt": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "design": '{"title": {"text": "Five knots"}}',
+        },
+        files={"file": ("clip.mp4", film(seconds, "854x480"), "video/mp4")},
+    )
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["video"]["id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 from collections.abc import Iterator
@@ -12,19 +13,25 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Fault = Literal[
-    "lose the answer", "lose the request", "cut the body", "SlowDown", "AccessDenied", "NotImplemented"
-]
+    "lose the answer", "lose the request", "cut the body", "hold the body", "SlowDown", "AccessDenied",
+    "NotImplemented",
+]  # fmt: skip
 BUCKET = "videos"
 STATUS = {"SlowDown": 503, "AccessDenied": 403, "NotImplemented": 501}
 
 
 @dataclass
 class Line:
-    """`armed` are faults still to come: method, a piece of the address or of a header's name, and what happens."""
+    """`armed` are faults still to come: method, a piece of the address or of a header's name, and what happens.
+
+    A held body comes by half, `holds` says so, and the rest when `let_go` is set.
+    """
 
     address: str = ""
     armed: list[tuple[str, str, Fault]] = field(default_factory=list)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    holds: threading.Event = field(default_factory=threading.Event)
+    let_go: threading.Event = field(default_factory=threading.Event)
 
     def arm(self, method: str, piece: str, fault: Fault, times: int = 1) -> None:
         self.armed += [(method, piece, fault)] * times
@@ -69,9 +76,11 @@ def a_line_to(server: str) -> Iterator[Line]:
             if fault == "cut the body":
                 answer = answer[: len(answer) // 2]
                 self.close_connection = True
-            self.answer(got.status, dict(got.headers), answer, length)
+            self.answer(got.status, dict(got.headers), answer, length, held=fault == "hold the body")
 
-        def answer(self, status: int, headers: dict[str, str], body: bytes, length: int) -> None:
+        def answer(
+            self, status: int, headers: dict[str, str], body: bytes, length: int, *, held: bool = False
+        ) -> None:
             self.send_response(status)
             for name, value in headers.items():
                 if name.lower() not in (
@@ -84,7 +93,14 @@ def a_line_to(server: str) -> Iterator[Line]:
                     self.send_header(name, value)
             self.send_header("Content-Length", str(length))
             self.end_headers()
-            self.wfile.write(body)
+            if held:
+                half = len(body) // 2
+                self.wfile.write(body[:half])
+                line.holds.set()
+                line.let_go.wait(60)
+                body = body[half:]
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(body)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on
 
@@ -97,6 +113,7 @@ def a_line_to(server: str) -> Iterator[Line]:
     thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield line
+    line.let_go.set()
     relay.shutdown()
     thread.join()
     relay.server_close()
