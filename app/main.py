@@ -11,6 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -88,7 +89,14 @@ async def _database() -> db.Place:
 
 
 def _routes(settings: config.Config) -> list[BaseRoute]:
-    routes: list[BaseRoute] = [*ROUTES, Mount("/static", Static(), name="static")]
+    # Only these: they are the same for everybody, so their length tells a listener nothing.
+    static = Mount(
+        "/static",
+        Static(),
+        name="static",
+        middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=6)],
+    )
+    routes: list[BaseRoute] = [*ROUTES, static]
     if settings.any_simulated:
         world = sandbox.create(settings.backlot_home / "sandbox", settings.base_url, _look)
         routes += [Route("/sandbox", _to_sandbox), Mount("/sandbox", world, name="sandbox")]

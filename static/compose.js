@@ -1,7 +1,7 @@
-// The composer's small comforts: counts, fields that depend on others, the browser's own time zone, logos.
+// The composer's small comforts: counts, fields that depend on others, the browser's own time zone.
 "use strict";
 (() => {
-  const { say, csrf } = window.backlot;
+  const { say } = window.backlot;
 
   // TikTok counts UTF-16 units, which is what a string's length is here: most emoji count twice.
   function count(field) {
@@ -17,7 +17,6 @@
     const picked = (name) => form.querySelector(`[name="${name}"]:checked`)?.value ?? "";
     for (const node of form.querySelectorAll("[data-fine]")) node.disabled = false;
     for (const node of form.querySelectorAll("[data-with-script]")) node.hidden = false;
-    for (const node of form.querySelectorAll("[data-logo-only]")) node.hidden = !picked("logo");
     const later = form.querySelector("#later"), words = form.querySelector("#when-words");
     if (later) { later.hidden = picked("when") !== "later"; words.hidden = later.hidden; }
     const time = form.querySelector("#time");
@@ -34,10 +33,6 @@
         onlyMe.disabled = branded;
         if (branded) onlyMe.checked = false;
       }
-    }
-    for (const range of form.querySelectorAll("input[type=range]")) {
-      const out = form.querySelector(`output[for="${range.id}"]`);
-      if (out) out.textContent = range.value;
     }
     const word = form.querySelector("[data-submit-word]");
     const many = Number(form.dataset.many) > 1 ? ` ${form.dataset.many} videos` : "";
@@ -61,21 +56,20 @@
       follow(form);
     });
     form.addEventListener("backlot:chosen", () => follow(form));
-    form.addEventListener("change", (event) => {
-      if (event.target.matches("[data-logo]")) addLogo(form, event.target);
-      follow(form);
-    });
+    form.addEventListener("change", () => follow(form));
+    loadLook(form);
   }
 
-  async function addLogo(form, input) {
-    const body = new FormData();
-    body.append("file", input.files[0]);
-    const answer = await fetch(input.dataset.logo, { method: "POST", body, headers: { "X-CSRF-Token": csrf(), "HX-Request": "true" } }).catch(() => null);
-    input.value = "";
-    if (!answer) { say("needs", "The logo could not be sent. Check your connection."); return; }
-    const text = await answer.text();
-    await htmx.swap({ text, target: answer.ok ? "#logos" : "#alerts", swap: answer.ok ? "outerHTML" : "innerHTML", sourceElement: input });
-    follow(form);
+  // The preview of the look is loaded where there is a look to be chosen.
+  let loading = false;
+  function loadLook(form) {
+    const src = form.querySelector("[data-look]")?.dataset.look;
+    if (!src || loading) return;
+    loading = true;
+    const script = document.createElement("script");
+    script.src = src;
+    script.onerror = () => { loading = false; say("needs", "The preview could not be loaded. Load the page again."); };
+    document.head.append(script);
   }
 
   function look() {

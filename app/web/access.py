@@ -53,6 +53,34 @@ class Id(Convertor[int]):
 register_url_convertor("id", Id())
 
 
+class Number(Convertor[int]):
+    """`{number:number}`: from 0 on, and no more than a database's integer holds."""
+
+    regex = "0|[1-9][0-9]{0,8}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+class Name(Convertor[str]):
+    """`{track:name}`: a short word of ours, as tracks and languages have."""
+
+    regex = "[a-z][a-z0-9-]{0,19}"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("number", Number())
+register_url_convertor("name", Name())
+
+
 class Door(Route):
     """A line of the list of routes. `declared` is what an API route publishes of itself, None for a page."""
 
@@ -78,17 +106,25 @@ def route(
     methods: Sequence[str] = ("GET",),
     name: str | None = None,
     paced: bool = True,
+    for_players: bool = False,
 ) -> Door:
     """A page, for the cookie's session. Changes need the page's CSRF token and count against the limits of the
     person and the address, unless `paced` is False (many small parts of one upload).
+
+    What is `for_players` also opens to the bearer of an API token, and fails in JSON: a player follows a way on to
+    the sign-in page and takes it for a broken video.
     """
 
     async def enter(request: Request) -> Response:
+        if for_players:
+            request.scope[SPEAKS_JSON] = True
         _start(request, path)
         changes = request.method not in HARMLESS
         if changes:
             guard.check_origin(request)
-        who = None if access is Access.WORLD else await guard.by_cookie(request)
+        bears = for_players and "authorization" in request.headers
+        who_acts = guard.by_bearer if bears else guard.by_cookie
+        who = None if access is Access.WORLD else await who_acts(request)
         _admit(request, access, who)
         if changes:
             form = await forms.read(request) if forms.is_small(request) else None

@@ -105,7 +105,7 @@ async def _once(request: Request, form: FormData, make: Callable[[db.Conn], Awai
 async def _upload(request: Request, conn: db.Conn, form: FormData) -> batches.Batch:
     """Places for the files that the composer is about to send."""
     who = guard.who_acts(request)
-    asked = videos.wishes.read(_object(form, "wishes", dict))
+    asked = videos.wishes.read(await compose.unpacked(conn, _object(form, "wishes", dict)))
     files = []
     for number, given in enumerate(_object(form, "files", list)):
         fields = given if isinstance(given, dict) else {}

@@ -1,9 +1,7 @@
 """The composer's form, read into the words that `videos.wishes` takes. Knows the form's fields and nothing else.
 
 Fields: title, accountId, privacyLevel, allowComment, allowDuet, allowStitch, aiGenerated, commercial,
-brandOrganic, brandContent; logo (empty, `house` or `asset:<id>`), logoPosition, logoOpacity and logoScale in
-percent, logoMargin in pixels; titleText, titlePosition, titleSize, titleColour; effect-<name>; when (`now` or
-`later`), at (a wall-clock time), zone.
+brandOrganic, brandContent; when (`now` or `later`), at (a wall-clock time), zone; and those of `look_form`.
 """
 
 from __future__ import annotations
@@ -14,25 +12,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from app import accounts, db, media, platforms, videos
-from app.errors import NotFound, Refused
+from app import accounts, db, platforms, videos
+from app.errors import Refused
+from app.web import look_form
 
 # Where a form field is called otherwise than the wish it becomes.
 FIELD_OF = {
     "post.privacyLevel": "privacyLevel",
     "post.privacy_level": "privacyLevel",
     "post.title": "title",
-    "design.title.text": "titleText",
-    "design.title.colour": "titleColour",
-    "design.title.position": "titlePosition",
-    "design.title.sizePercent": "titleSize",
-    "design.watermark.position": "logoPosition",
-    "design.watermark.opacity": "logoOpacity",
-    "design.watermark.marginPx": "logoMargin",
-    "design.watermark.scale": "logoScale",
-    "design.watermark.url": "logo",
     "publishAt": "at",
+    **look_form.FIELD_OF,
 }
+# Stands in a design's captions for a text that is kept under this name.
+KEPT = "kept"
 PLATFORM_FIELD = {
     "title": "title",
     "privacy_level": "privacyLevel",
@@ -91,7 +84,9 @@ async def read(
     """
     problems: dict[str, str] = {}
     title = form.get("title", "").strip() or (stem(filename) if filename else "")
-    asked: dict[str, Any] = {"design": _design(form), "zone": form.get("zone") or "UTC"}
+    asked: dict[str, Any] = {"design": look_form.design_of(form), "zone": form.get("zone") or "UTC"}
+    asked["formats"] = look_form.formats_of(form)
+    problems |= look_form.problems_of(form)
     if title:
         asked["title"] = title
     account = await _account(conn, form, problems)
@@ -100,26 +95,49 @@ async def read(
         asked["post"] = _post(form, title)
         if form.get("commercial") and not (form.get("brandOrganic") or form.get("brandContent")):
             problems["commercial"] = "Tick at least one: your own brand, or branded content."
-        problems |= await _logo_problems(conn, form)
         try:
             if form.get("when") == "later":
                 asked["publishAt"] = moment(form.get("at", ""), asked["zone"]).at.isoformat()
         except Refused as refused:
             problems |= refused.fields
-    else:
-        problems |= await _logo_problems(conn, form)
     try:
         wishes = videos.wishes.read(asked)
     except Refused as refused:
-        found = {FIELD_OF.get(name, name): _sentence(text) for name, text in refused.fields.items()}
+        found = {FIELD_OF.get(name, name): look_form.sentence(text) for name, text in refused.fields.items()}
         raise Refused(
             "Some of this needs another look.", code="invalid", fields={**found, **problems}
         ) from refused
+    if wishes.design is not None:
+        # A logo or a clip is the workspace's own: one that is not is named before the upload, not after.
+        problems = {**look_form.named(await videos.assets.check(conn, wishes.design)), **problems}
     if account is not None and wishes.post is not None:
         problems = {**_platform_problems(account, wishes.post), **problems}
     if problems:
         raise Refused("Some of this needs another look.", code="invalid", fields=problems)
     return wishes
+
+
+async def packed(conn: db.Conn, workspace_id: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """The same wishes, short enough for a header: captions are kept here, and only their name travels."""
+    captions = (asked.get("design") or {}).get("captions") or {}
+    if not captions.get("srt"):
+        return asked
+    name = await videos.texts.keep(conn, workspace_id, captions["srt"])
+    return {**asked, "design": {**asked["design"], "captions": {**captions, "srt": None, KEPT: name}}}
+
+
+async def unpacked(conn: db.Conn, asked: dict[str, Any]) -> dict[str, Any]:
+    """The wishes as they were before `packed`; Refused when the captions are gone, which takes two days."""
+    design = asked.get("design")
+    captions = design.get("captions") if isinstance(design, dict) else None
+    if not isinstance(design, dict) or not isinstance(captions, dict) or KEPT not in captions:
+        return asked
+    text = await videos.texts.of(conn, str(captions[KEPT]))
+    if text is None:
+        gone = "The captions are no longer here; choose them again."
+        raise Refused(gone, code="invalid", fields={"captionsText": gone})
+    rest = {word: said for word, said in captions.items() if word != KEPT}
+    return {**asked, "design": {**design, "captions": {**rest, "srt": text}}}
 
 
 def stem(filename: str) -> str:
@@ -154,53 +172,6 @@ def _post(form: Mapping[str, str], title: str) -> dict[str, Any]:
     }
 
 
-def _design(form: Mapping[str, str]) -> dict[str, Any]:
-    design: dict[str, Any] = {}
-    if logo := form.get("logo"):
-        mark = {
-            "position": form.get("logoPosition") or None,
-            "opacity": _share(form.get("logoOpacity")),
-            "marginPx": _number(form.get("logoMargin")),
-            "scale": _share(form.get("logoScale")),
-        }
-        design["watermark"] = mark if logo == "house" else {"url": logo, **mark}
-    if text := form.get("titleText", "").strip():
-        design["title"] = {
-            "text": text,
-            "position": form.get("titlePosition") or None,
-            "sizePercent": _number(form.get("titleSize")),
-            "colour": form.get("titleColour") or None,
-        }
-    if effects := [name for name in media.EFFECTS if form.get(f"effect-{name}")]:
-        design["effects"] = effects
-    return design
-
-
-def _number(text: str | None) -> float | str | None:
-    """A number as such; what is none goes on as text, so that the reader of designs names the problem."""
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return text
-
-
-def _share(text: str | None) -> float | str | None:
-    number = _number(text)
-    return number / 100 if isinstance(number, float) else number
-
-
-async def _logo_problems(conn: db.Conn, form: Mapping[str, str]) -> dict[str, str]:
-    """A logo has to be the workspace's own: a foreign or unknown one is named before the upload, not after."""
-    number = videos.assets.number_of(form.get("logo", ""))
-    if number is None:
-        return {}
-    try:
-        await videos.assets.get(conn, number)
-    except NotFound:
-        return {"logo": "This logo is gone; choose another."}
-    return {}
-
-
 def _platform_problems(account: accounts.Account, post: platforms.Post) -> dict[str, str]:
     """What the platform would refuse of the choices alone, by form field; the file is looked at when it is here."""
     creator = accounts.creator_of(account)
@@ -227,11 +198,6 @@ _ANY_FILE = platforms.Media(
     fps=30.0,
     read=_nothing,
 )
-
-
-def _sentence(text: str) -> str:
-    """`is missing` under its field as `Is missing.`"""
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def first_moment(now: datetime, zone: str) -> str:

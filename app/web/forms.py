@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from app.errors import Refused
 
-MOST_BYTES = 256 * 1024
+# Captions of an hour in a script of three bytes a letter, as forms write them.
+MOST_BYTES = 2 * 1024**2
 MOST_FIELDS = 500
 
 

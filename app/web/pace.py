@@ -21,6 +21,8 @@ BY_PERSON = 300
 BY_ADDRESS = 600
 # Sign-ins and sign-ups; wrong passwords have their own, harder limits in the room.
 ENTRIES = 60
+# Each takes about a second of a core.
+PREVIEWS = 40
 TOO_OFTEN = "Too many requests: wait a moment, then try again."
 
 
@@ -36,6 +38,11 @@ async def take_entry(request: Request) -> None:
     """Count an attempt to sign in or up from this address; Refused (429, `too_many_requests`) above the limit."""
     if address := guard.address_of(request):
         await _take([Limit(f"web:entry:{address}", ENTRIES, WINDOW_S, TOO_OFTEN)])
+
+
+async def take_preview(who: Who) -> None:
+    """Count a picture that a person asks to be drawn; Refused (429, `too_many_requests`) above the limit."""
+    await _take([Limit(f"web:preview:{who.person.id}", PREVIEWS, WINDOW_S, TOO_OFTEN)])
 
 
 async def _take(limits: list[Limit]) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from app import config
-from app.web import guard, words
+from app.web import facts, guard, words
 
 OWN_PATH = re.compile(r"^/(?![/\\])")
 APP = Path(__file__).parent.parent
@@ -40,6 +40,7 @@ def environment() -> jinja2.Environment:
     )
     made.globals["static"] = static
     words.add_to(made)
+    facts.add_to(made)
     return made
 
 

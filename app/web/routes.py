@@ -5,8 +5,24 @@ The order counts: the first line that fits answers.
 
 from __future__ import annotations
 
-from app.web import accounts, assets, batches, dashboard, live, media, monitor, start, uploads, users, videos
-from app.web.access import Access, Door, machine, route
+from app.web import (
+    accounts,
+    assets,
+    batches,
+    dashboard,
+    kits,
+    live,
+    look,
+    media,
+    monitor,
+    renditions,
+    start,
+    streams,
+    uploads,
+    users,
+    videos,
+)
+from app.web.access import Access, Door, Handler, machine, route
 from app.web.admin import batch as admin_batch
 from app.web.admin import frame as admin_frame
 from app.web.admin import health as admin_health
@@ -24,6 +40,12 @@ from app.web.api.endpoint import api
 PUBLIC, SIGNED_IN, OWNED = Access.PUBLIC, Access.SIGNED_IN, Access.OWNED
 OPERATOR, WORLD = Access.OPERATOR, Access.WORLD
 POST = ("POST",)
+
+
+def player(path: str, handler: Handler, name: str) -> Door:
+    """A line of what players ask for of one video's stream."""
+    return route("/videos/{video_id:id}/stream" + path, handler, OWNED, name=name, for_players=True)
+
 
 ROUTES: list[Door] = [
     # How the house is
@@ -143,12 +165,41 @@ ROUTES: list[Door] = [
     route("/videos/{video_id:id}/file", videos.file, OWNED, name="video_file"),
     route("/videos/{video_id:id}/cancel", videos.cancel, OWNED, methods=POST, name="video_cancel"),
     route("/videos/{video_id:id}/retry", videos.retry, OWNED, methods=POST, name="video_retry"),
+    route("/videos/{video_id:id}/look", look.look, OWNED, name="video_look"),
+    route("/videos/{video_id:id}/look", look.change, OWNED, methods=POST, name="video_look_change"),
+    route("/videos/{video_id:id}/look/preview", look.preview, OWNED, name="video_look_preview"),
     route("/videos/{video_id:id}/publish", videos.publish_form, OWNED, name="video_publish_form"),
     route("/videos/{video_id:id}/publish", videos.publish, OWNED, methods=POST, name="video_publish"),
     route("/videos/{video_id:id}/targets/{target_id:id}", videos.target, OWNED),
     route("/videos/{video_id:id}/targets/{target_id:id}/cancel", videos.target_cancel, OWNED, methods=POST),
     route("/videos/{video_id:id}/targets/{target_id:id}/retry", videos.target_retry, OWNED, methods=POST),
     route("/videos/{video_id:id}/targets/{target_id:id}/settle", videos.target_settle, OWNED, methods=POST),
+    route("/videos/{video_id:id}/streams", renditions.section, OWNED, name="video_streams"),
+    route("/videos/{video_id:id}/streams", renditions.make, OWNED, methods=POST, name="video_make_streams"),
+    route(
+        "/videos/{video_id:id}/streams/stop", renditions.stop, OWNED, methods=POST, name="video_stop_streams"
+    ),
+    route(
+        "/videos/{video_id:id}/streams/rung",
+        renditions.make_rung,
+        OWNED,
+        methods=POST,
+        name="video_make_rung",
+    ),
+    route("/videos/{video_id:id}/poster", renditions.pick_poster, OWNED, methods=POST, name="video_poster"),
+    # What players ask for
+    player("/master.m3u8", streams.master, "stream_master"),
+    player("/manifest.mpd", streams.manifest, "stream_manifest"),
+    player("/{stream_id:id}/storyboard.vtt", streams.storyboard, "stream_storyboard"),
+    player("/{stream_id:id}/storyboard-{number:number}.jpg", streams.sheet, "stream_sheet"),
+    player("/{stream_id:id}/chapters.vtt", streams.chapters, "stream_chapters"),
+    player("/{stream_id:id}/captions-{language:name}.vtt", streams.captions, "stream_captions"),
+    player(
+        "/{stream_id:id}/captions-{language:name}.m3u8", streams.captions_playlist, "stream_captions_playlist"
+    ),
+    player("/{stream_id:id}/{track:name}.m3u8", streams.playlist, "stream_playlist"),
+    player("/{stream_id:id}/{track:name}/init.mp4", streams.beginning, "stream_beginning"),
+    player("/{stream_id:id}/{track:name}/{number:number}.m4s", streams.segment, "stream_segment"),
     # Several videos at once
     route("/batches", batches.listed, SIGNED_IN, name="batches"),
     route("/batches", batches.create, SIGNED_IN, methods=POST, name="batch_create"),
@@ -167,6 +218,15 @@ ROUTES: list[Door] = [
     ),
     route("/assets", assets.listed, SIGNED_IN, name="assets"),
     route("/assets", assets.take_in, SIGNED_IN, methods=POST, name="asset_take_in"),
+    route("/assets/{asset_id:id}/remove", assets.remove, OWNED, methods=POST, name="asset_remove"),
+    # Looks
+    route("/kits", kits.listed, SIGNED_IN, name="kits"),
+    route("/kits", kits.add, SIGNED_IN, methods=POST, name="kit_add"),
+    route("/kits/new", kits.new, SIGNED_IN, name="kit_new"),
+    route("/kits/{kit_id:id}", kits.one, OWNED, name="kit"),
+    route("/kits/{kit_id:id}", kits.change, OWNED, methods=POST, name="kit_change"),
+    route("/kits/{kit_id:id}/remove", kits.remove, OWNED, methods=POST, name="kit_remove"),
+    route("/kits/{kit_id:id}/default", kits.make_default, OWNED, methods=POST, name="kit_make_default"),
     # Uploads, files, live notices
     route("/uploads", uploads.options, PUBLIC, methods=("OPTIONS",), name="upload_options"),
     route("/uploads", uploads.unfinished, SIGNED_IN, name="uploads"),
@@ -200,6 +260,9 @@ ROUTES: list[Door] = [
     api("/api/videos/{video_id:id}", api_videos.get, OWNED),
     api("/api/videos/{video_id:id}/retry", api_videos.retry, OWNED, methods=POST),
     api("/api/videos/{video_id:id}/cancel", api_videos.cancel, OWNED, methods=POST),
+    api("/api/videos/{video_id:id}/process", api_videos.process, OWNED, methods=POST),
+    api("/api/videos/{video_id:id}/look", api_videos.look, OWNED, methods=POST),
+    api("/api/videos/{video_id:id}/poster", api_videos.poster, OWNED, methods=POST),
     api("/api/batches", api_batches.create, SIGNED_IN, methods=POST),
     api("/api/batches/{batch_id:id}", api_batches.get, OWNED),
     api("/api/batches/{batch_id:id}/retry", api_batches.retry, OWNED, methods=POST),

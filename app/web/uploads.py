@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from app import batches, config, db, videos
 from app.errors import Refused, WrongState
 from app.users import Who
-from app.web import guard
+from app.web import compose, guard
 from app.web.pages import page
 
 VERSION = "1.0.0"
@@ -58,12 +58,14 @@ async def create(request: Request) -> Response:
 
 
 async def _begin_alone(who: Who, metadata: dict[str, str], bytes_total: int) -> videos.uploads.Upload:
+    async with db.owned_by(who.workspace.id) as conn:
+        asked = videos.wishes.read(await compose.unpacked(conn, _wishes(metadata.get("wishes", "{}"))))
     return await videos.uploads.begin(
         workspace_id=who.workspace.id,
         user_id=who.person.id,
         filename=metadata.get("filename", "video"),
         bytes_total=bytes_total,
-        asked=videos.wishes.read(_wishes(metadata.get("wishes", "{}"))),
+        asked=asked,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app import accounts, config, db, publishing, storage, videos
 from app.errors import NotFound, Refused
-from app.web import compose, errors, forms, guard
+from app.web import compose, errors, forms, guard, kits, look_form, renditions
 from app.web.api import multipart
 from app.web.pages import page
 
@@ -75,26 +75,31 @@ async def new(request: Request) -> Response:
     return page(request, template, **await composer(request))
 
 
-async def composer(request: Request, problems: dict[str, str] | None = None) -> dict[str, Any]:
-    """What the composer shows: accounts, the panel of the picked one, logos, a first time."""
+async def composer(
+    request: Request, problems: dict[str, str] | None = None, form: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What the composer shows: accounts, the panel of the picked one, the look, a first time. `form` is what was
+    filled in before.
+    """
     who = guard.who_acts(request)
     async with db.owned_by(who.workspace.id) as conn:
         connected = await accounts.list_for(conn)
-        logos = await videos.assets.list_for(conn)
+        look = await kits.section(
+            conn,
+            fields=look_form.written(form) if form else None,
+            kit=request.query_params.get("kit", ""),
+        )
         unfinished = await videos.uploads.unfinished(conn, who.person.id)
     wanted = request.query_params.get("account", "")
     picked = next((one for one in connected if str(one.id) == wanted), None)
     usable = [one for one in connected if one.usable]
     if picked is None and wanted != "none" and usable:
         picked = usable[0]
-    logo = request.query_params.get("logo", "")
     return {
+        **look,
         "connected": connected,
         "account": picked,
         "creator": accounts.creator_of(picked) if picked else None,
-        "logos": logos,
-        "picked": f"asset:{logo}" if logo else None,
-        "house_logo": config.get().watermark_enabled,
         "most_bytes": config.get().max_upload_bytes,
         "first_moment": compose.first_moment(datetime.now(UTC), who.person.zone),
         "uploads": unfinished,
@@ -127,10 +132,11 @@ async def when(request: Request) -> Response:
 
 async def check(request: Request) -> Response:
     """POST /videos/check: the form as the wishes an upload carries, or every problem by its field."""
+    who = guard.who_acts(request)
     form = {name: value for name, value in (await forms.read(request)).items() if isinstance(value, str)}
-    async with db.owned_by(guard.who_acts(request).workspace.id) as conn:
-        wishes = await compose.read(conn, form)
-    return JSONResponse({"wishes": wishes.to_json()})
+    async with db.owned_by(who.workspace.id) as conn:
+        asked = (await compose.read(conn, form)).to_json()
+        return JSONResponse({"wishes": await compose.packed(conn, who.workspace.id, asked)})
 
 
 async def take_in(request: Request) -> Response:
@@ -157,7 +163,7 @@ async def take_in(request: Request) -> Response:
     except Refused as refused:
         if errors.wants_json(request):
             raise
-        about = await composer(request, refused.fields)
+        about = await composer(request, refused.fields, form.fields)
         return page(request, "videos/new.html", status=refused.status, **{**about, "refused": refused})
     return RedirectResponse(f"/videos/{video.id}", 303)
 
@@ -167,11 +173,11 @@ async def take_in(request: Request) -> Response:
 
 async def video(request: Request) -> Response:
     """GET /videos/7: the player, where it stands and why, its posts, and all that happened."""
-    return page(request, "videos/video.html", **await _about(request, with_parts=True))
+    return page(request, "videos/video.html", **await _about(request, with_parts=True, with_files=True))
 
 
 async def view(request: Request) -> Response:
-    return page(request, "videos/_video.html", **await _about(request))
+    return page(request, "videos/_video.html", **await _about(request, with_files=True))
 
 
 async def card(request: Request) -> Response:
@@ -279,11 +285,13 @@ async def publish(request: Request) -> Response:
     return RedirectResponse(f"/videos/{video_id}", 303)
 
 
-async def _about(request: Request, *, with_parts: bool = False) -> dict[str, Any]:
+async def _about(request: Request, *, with_parts: bool = False, with_files: bool = False) -> dict[str, Any]:
     """What the page of a video and its pieces show."""
     async with db.owned_by(guard.who_acts(request).workspace.id) as conn:
         shown = await videos.show(conn, request.path_params["video_id"])
         about: dict[str, Any] = {"shown": shown}
+        if with_files:
+            about["files"] = await renditions.of(conn, shown)
         if with_parts:
             about["happened"] = await videos.timeline(conn, shown)
             about["attempts"] = {one.id: await publishing.attempts(conn, one.id) for one in shown.targets}

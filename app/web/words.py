@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
 
+from app.media import FONTS
+
 
 @dataclass(frozen=True)
 class Word:
@@ -54,6 +56,10 @@ STATES: Mapping[str, Word] = {
     "waiting": Word("Waiting", "waiting", "clock"),
     "running": Word("Running", "working", "loader-circle"),
     "done": Word("Done", "done", "check"),
+    "stream_asked": Word("In line", "waiting", "clock"),
+    "stream_making": Word("Being made", "working", "loader-circle"),
+    "stream_ready": Word("Ready to stream", "done", "circle-check"),
+    "stream_failed": Word("Not made", "failed", "triangle-alert"),
     "gave_up": Word("Gave up", "failed", "triangle-alert"),
     "lost": Word("Worker lost", "needs", "triangle-alert"),
 }
@@ -95,6 +101,13 @@ EVENTS: Mapping[str, Word] = {
     "video.edited": Word("Branded", "done", "check"),
     "video.failed": Word("Branding failed", "failed", "triangle-alert"),
     "video.cancelled": Word("Cancelled", "off", "ban"),
+    "video.process_queued": Word("Streaming versions asked for", "waiting", "layers"),
+    "video.poster_queued": Word("Another poster asked for", "waiting", "film"),
+    "stream.making": Word("Streaming versions begun", "working", "layers"),
+    "stream.ready": Word("Ready to stream", "done", "circle-check"),
+    "stream.failed": Word("Streaming versions not made", "failed", "triangle-alert"),
+    "stream.cancelled": Word("Streaming versions stopped", "off", "ban"),
+    "stream.replaced": Word("Streaming versions replaced by newer ones", "off", "history"),
     "target.scheduled": Word("Post planned", "waiting", "calendar-clock"),
     "target.queued": Word("In line to post", "waiting", "clock"),
     "target.publishing": Word("Posting started", "working", "send"),
@@ -119,8 +132,35 @@ EFFECTS: Mapping[str, str] = {
     "fade-in": "Fade in",
     "fade-out": "Fade out",
     "grayscale": "Black and white",
+    "warm": "Warm",
+    "cool": "Cool",
+    "vivid": "Vivid",
+    "vintage": "Vintage",
     "blur-fill": "Blurred sides (fills the frame)",
+    "loudness": "Even loudness (−14 LUFS)",
 }
+# The shape of a video, what becomes of what does not fit into it, and how captions are shown.
+ASPECTS: Mapping[str, str] = {
+    "original": "As it is",
+    "9:16": "9:16",
+    "4:5": "4:5",
+    "1:1": "1:1",
+    "16:9": "16:9",
+}
+FITS: Mapping[str, str] = {"crop": "Cut it off", "blur": "Blur behind it", "pad": "Colour behind it"}
+MODES: Mapping[str, str] = {
+    "off": "None",
+    "burned": "Burned in",
+    "side": "Beside, to switch on",
+    "both": "Both",
+}
+# Offered; any other tag can be typed.
+LANGUAGES: Mapping[str, str] = {
+    "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "hi": "Hindi",
+    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish",
+    "pt-BR": "Portuguese (Brazil)", "ro": "Romanian", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese",
+    "zh-Hans": "Chinese (simplified)",
+}  # fmt: skip
 POSITIONS: Mapping[str, str] = {
     "topleft": "Top left", "top": "Top", "topright": "Top right",
     "left": "Left", "center": "Middle", "right": "Right",
@@ -320,4 +360,9 @@ def add_to(environment: jinja2.Environment) -> None:
         "PRIVACY": PRIVACY,
         "EFFECTS": EFFECTS,
         "POSITIONS": POSITIONS,
+        "ASPECTS": ASPECTS,
+        "FITS": FITS,
+        "MODES": MODES,
+        "LANGUAGES": LANGUAGES,
+        "FONTS": FONTS,
     }

@@ -121,6 +121,7 @@ async def open_studio(
         "PUBLIC_URL": "https://studio.example",
         "TIKTOK_REDIRECT_URI": f"http://localhost:{port}/accounts/tiktok/callback",
         "FFMPEG_PRESET": "ultrafast",
+        "VIDEO_FORMATS": "mp4",
         "SIMULATORS": "on",
         "QUEUE_VIDEO_EDIT_MOST": "none",
         "QUEUE_VIDEO_UPLOAD_MOST": "none",

@@ -252,7 +252,7 @@ async def test_a_worker_that_lives_and_one_that_is_lost_are_told_apart(studio: S
     assert "alpha" in page
     assert "Ready" in page
     assert "Lost" in page
-    assert "No worker is running for video-upload, social-publishing, upkeep" in page
+    assert "No worker is running for video-processing, video-upload, social-publishing, upkeep" in page
     assert "went silent" in (await olga.browser.get("/admin/queues")).text
 
 

@@ -156,3 +156,13 @@ async def test_nothing_outside_the_static_folder_is_served(
 ) -> None:
     request = httpx2.Request("GET", f"https://studio.example{path}")
     assert (await client().send(request)).status_code == 404
+
+
+async def test_long_static_files_travel_small_and_pages_as_they_are(app: Starlette, client: Client) -> None:
+    """What differs from person to person is not compressed: its length would tell a listener what is in it."""
+    browser = client()
+    script = await browser.get("/static/page.js", headers={"accept-encoding": "gzip"})
+    assert script.headers["content-encoding"] == "gzip"
+    assert script.text == (pages.folder("static") / "page.js").read_text()
+    signing_in = await browser.get("/sign-in", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in signing_in.headers

@@ -16,6 +16,8 @@ import pytest
 from app import batches, db, videos
 from app.web.access import Access, Door
 from app.web.routes import ROUTES
+from tests.makers import a_picture, pieces
+from tests.web import streams_kit
 from tests.web.studio import OWN, Person, Studio, open_studio
 from tests.world import clip
 
@@ -63,11 +65,24 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) 
                 asked=videos.wishes.Wishes(),
             )
             [place] = (await batches.show(conn, batch.id)).items
+            kit = await videos.kits.add(
+                conn, workspace_id=maya.workspace_id, user_id=maya.user_id, name="Mine", design={}
+            )
+        logo = await videos.assets.take_in(
+            pieces(a_picture()), workspace_id=maya.workspace_id, user_id=maya.user_id, name="Mine.png"
+        )
+        stream_id = await streams_kit.a_stream(maya.workspace_id, maya.user_id, video_id)
         async with db.house() as conn:
             ids = {
+                "stream_id": stream_id,
+                "track": "v0",
+                "number": "0",
+                "language": "en",
                 "video_id": video_id,
                 "batch_id": batch.id,
                 "item_id": place.item.id,
+                "kit_id": kit.id,
+                "asset_id": logo.id,
                 "account_id": account_id,
                 "target_id": await db.value(conn, "SELECT id FROM targets"),
                 "job_id": await db.value(conn, "SELECT min(id) FROM procrastinate_jobs"),
@@ -123,7 +138,17 @@ async def ask(door: Door, method: str, person: Person | None, scene: Scene) -> h
     return await asking.request(method, path, headers=headers | {"tus-resumable": "1.0.0"})
 
 
-TABLES = ("videos", "targets", "uploads", "accounts", "assets", "batches", "batch_items")
+TABLES = (
+    "videos",
+    "targets",
+    "uploads",
+    "accounts",
+    "assets",
+    "batches",
+    "batch_items",
+    "streams",
+    "brand_kits",
+)
 
 
 async def everything() -> str:
@@ -173,10 +198,13 @@ async def test_a_foreign_id_and_one_that_never_was_are_told_apart_to_nobody(scen
     never = {
         **scene.ids,
         "video_id": "999999",
+        "stream_id": "999999",
         "target_id": "999999",
         "account_id": "999999",
         "batch_id": "999999",
         "item_id": "999999",
+        "kit_id": "999999",
+        "asset_id": "999999",
         "upload_id": "00000000-0000-4000-8000-000000000000",
     }
     for door, method in doors():
@@ -213,7 +241,8 @@ async def test_lists_and_live_streams_show_the_own_workspace_only(scene: Scene) 
             answer = await ask(door, method, scene.noor, scene)
             assert "Mine" not in answer.text and "maya.makes" not in answer.text, f"{method} {door.path}"
     for topic in (f"video-{scene.ids['video_id']}", f"target-{scene.ids['target_id']}",
-                  f"account-{scene.ids['account_id']}", f"workspace-{scene.maya.workspace_id}"):  # fmt: skip
+                  f"account-{scene.ids['account_id']}", f"stream-{scene.ids['stream_id']}",
+                  f"workspace-{scene.maya.workspace_id}"):  # fmt: skip
         answer = await scene.noor.browser.get("/live", params={"topic": topic})
         assert answer.status_code == 404, topic
 

@@ -29,7 +29,7 @@ EXAMPLES = 12
 # A schema cannot say what makes a file a video, nor what a design or a zone may be, nor which act of a batch needs
 # which of its fields.
 NOT_ASKED_OF_A_FILE: list[CheckFunction] = [positive_data_acceptance]
-MORE_THAN_A_SCHEMA_SAYS = ("/api/batches",)
+MORE_THAN_A_SCHEMA_SAYS = ("/api/batches", "/api/videos/{video_id}/look")
 
 
 def _strict() -> dict[str, Any]:

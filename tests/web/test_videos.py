@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app import accounts, db, media, platforms, publishing, queue, videos
+from app import accounts, db, platforms, publishing, queue, videos
 from app.web import compose
 from app.web import videos as web_videos
 from tests.makers import pieces
@@ -280,6 +279,21 @@ async def test_a_browser_without_script_may_fill_in_every_field(studio: Studio) 
         "logo": "",
         "logoPosition": "top",
         "titlePosition": "top",
+        "titleFont": "Vollkorn",
+        "titleColour": "#ffcc00",
+        "frameAspect": "4:5",
+        "frameFit": "pad",
+        "frameColour": "#102030",
+        "captionsMode": "both",
+        "captionsText": "00:00:00,000 --> 00:00:01,000\nHello",
+        "captionsLanguage": "en",
+        "captionsPosition": "top",
+        "captionsColour": "#ffcc00",
+        "captionsBackground": "#000000",
+        "captionsFont": "Kaushan Script",
+        "captionsSize": "5",
+        "intro": "",
+        "outro": "",
         "when": "later",
         "at": f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}",
         "zone": "UTC",
@@ -453,46 +467,3 @@ async def test_every_page_of_a_video_stays_light(studio: Studio) -> None:
         assert page.status_code == 200
         assert len(page.content) < 40_000, path
         assert "style=" not in page.text and "onclick" not in page.text, path
-
-
-async def test_a_logo_is_kept_and_offered(studio: Studio, tmp_path: Path) -> None:
-    maya = await studio.person(browser=True)
-    picture = tmp_path / "logo.png"
-    picture.write_bytes(a_png())
-    answer = await maya.browser.post(
-        "/assets",
-        files={"file": ("mark.png", picture.read_bytes(), "image/png")},
-        headers=OWN | HTMX | {"x-csrf-token": maya.csrf},
-    )
-    assert answer.status_code == 200, answer.text
-    assert "mark.png" in answer.text and "checked" in answer.text
-    refused = await maya.browser.post(
-        "/assets",
-        files={"file": ("mark.png", b"no picture at all", "image/png")},
-        headers=OWN | HTMX | {"x-csrf-token": maya.csrf},
-    )
-    assert refused.status_code in (415, 422)
-    assert (await maya.browser.get("/assets")).text.count("mark.png") == 1
-
-
-async def test_a_kept_logo_is_put_on_a_video(studio: Studio) -> None:
-    maya = await studio.person(browser=True)
-    await maya.browser.post(
-        "/assets",
-        files={"file": ("mark.png", a_png(), "image/png")},
-        headers=OWN | HTMX | {"x-csrf-token": maya.csrf},
-    )
-    look = {"logo": "asset:1", "logoPosition": "topleft", "logoScale": "20", "title": "A knot"}
-    sent = await maya.browser.post("/videos", **file_form(maya, clip(), **look))
-    assert sent.status_code == 303, sent.text
-    await studio.worker.run_until_idle(ahead=True)
-    page = (await maya.browser.get(sent.headers["location"])).text
-    assert "Branded" in page and "Top left, 20 % wide" in page
-
-
-def a_png() -> bytes:
-    """A small red square, made by the product's own ffmpeg."""
-
-    argv = [str(media.program().path), "-loglevel", "error", "-f", "lavfi", "-i", "color=red:s=64x64"]
-    argv += ["-frames:v", "1", "-f", "image2pipe", "-c:v", "png", "pipe:1"]
-    return subprocess.run(argv, check=True, capture_output=True).stdout

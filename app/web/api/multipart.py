@@ -19,7 +19,7 @@ from app.errors import Refused
 
 # All fields together; captions of a design are the largest of them.
 MOST_FIELD_BYTES = 1024**2
-MOST_FIELDS = 20
+MOST_FIELDS = 80
 
 
 @dataclass

@@ -6,18 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
-from urllib.parse import urljoin
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import accounts, config, db, events, publishing, videos
+from app import accounts, db, events, media, publishing, videos
 from app.errors import Refused
-from app.web import guard, words
+from app.web import guard, renditions, words
 from app.web.api import multipart
-from app.web.api.body import Answer
-from app.web.api.endpoint import gives
+from app.web.api import renditions as api_renditions
+from app.web.api.body import Answer, Body
+from app.web.api.endpoint import gives, takes
 from app.web.api.repeats import idempotent
 
 FILE_FIELDS = ("file", "video")
@@ -87,11 +88,43 @@ class Video(Summary):
     edited_url: str | None
     waiting: Waiting | None
     targets: list[Target]
+    streams: api_renditions.Streams
     timeline: list[Happened]
 
 
 class VideoAnswer(Answer):
     video: Video
+
+
+class Process(Body):
+    """What to make of the video: `formats`, or with `rung` (`v0` is the largest) that one size anew.
+
+    `watermark` false leaves the house's logo out, true puts it on; without it the video's own look decides.
+    """
+
+    formats: list[Literal["hls", "dash", "mp4"]] = Field(
+        default=["hls", "dash", "mp4"], min_length=1, json_schema_extra={"uniqueItems": True}
+    )
+    watermark: bool | None = None
+    thumbnails: bool = True
+    rung: str | None = Field(default=None, pattern="^v[0-9]$")
+
+
+class Look(Body):
+    """A design in the words of an upload's `design`."""
+
+    design: dict[str, Any]
+
+
+def _whole_number(given: object) -> object:
+    """JSON knows one kind of number: 5.0 is as whole as 5."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+class Poster(Body):
+    """Where in the edited video the poster's frame stands."""
+
+    poster_ms: Annotated[int, Field(ge=0, le=360_000_000), BeforeValidator(_whole_number)]
 
 
 class Videos(Answer):
@@ -208,14 +241,71 @@ async def cancel(request: Request) -> Response:
     return await _act(request, videos.cancel)
 
 
-async def _act(request: Request, verb: Any) -> Response:
+@takes(
+    Process,
+    gives=VideoAnswer,
+    status=202,
+    summary="Make streams and files of an edited video, or one size of them anew.",
+    errors=(409,),
+)
+async def process(request: Request, asked: Process) -> Response:
+    user_id = guard.who_acts(request).person.id
+
+    async def verb(conn: db.Conn, video_id: int) -> Any:
+        if asked.rung is not None:
+            return await videos.encode_rung_again(conn, video_id, asked.rung, user_id=user_id)
+        return await videos.process(
+            conn,
+            video_id,
+            user_id=user_id,
+            formats=asked.formats,
+            watermark=asked.watermark,
+            thumbnails=asked.thumbnails,
+        )
+
+    return await _act(request, verb, status=202)
+
+
+@takes(
+    Look,
+    gives=VideoAnswer,
+    status=202,
+    summary="Brand the video anew with another design; what was posted stays.",
+    errors=(409,),
+)
+async def look(request: Request, asked: Look) -> Response:
+    design = media.read_design(asked.design)
+
+    async def verb(conn: db.Conn, video_id: int) -> Any:
+        if problems := await videos.assets.check(conn, design):
+            raise _invalid(problems)
+        return await videos.edit_again(conn, video_id, design)
+
+    return await _act(request, verb, status=202)
+
+
+@takes(
+    Poster,
+    gives=VideoAnswer,
+    status=202,
+    summary="Make another frame the poster, in all its sizes.",
+    errors=(409,),
+)
+async def poster(request: Request, asked: Poster) -> Response:
+    async def verb(conn: db.Conn, video_id: int) -> Any:
+        return await videos.pick_poster(conn, video_id, asked.poster_ms)
+
+    return await _act(request, verb, status=202)
+
+
+async def _act(request: Request, verb: Any, *, status: int = 200) -> Response:
     video_id = request.path_params["video_id"]
 
     async def work(conn: db.Conn) -> VideoAnswer:
         await verb(conn, video_id)
         return VideoAnswer(video=await _whole(request, conn, video_id))
 
-    return await idempotent(request, guard.who_acts(request), work)
+    return await idempotent(request, guard.who_acts(request), work, status=status)
 
 
 async def _check_account(workspace_id: int, asked: videos.wishes.Wishes) -> None:
@@ -278,6 +368,7 @@ async def _whole(request: Request, conn: db.Conn, video_id: int) -> Video:
         if waiting is None
         else Waiting(kind=waiting["kind"], text=waiting["text"], until=waiting["until"]),
         targets=[_target(target, tried[target.id]) for target in shown.targets],
+        streams=api_renditions.streams(request, shown, await renditions.of(conn, shown)),
         timeline=[_happened(event) for event in happened],
     )
 
@@ -331,7 +422,4 @@ def _happened(event: events.Event) -> Happened:
 
 
 def _address(request: Request, link: str | None) -> Any:
-    """A whole address of a file's link: under PUBLIC_URL where it is set, else as the caller reached us."""
-    if link is None:
-        return None
-    return urljoin(config.get().public_url or str(request.base_url), link)
+    return None if link is None else api_renditions.address(request, link)
