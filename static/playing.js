@@ -10,7 +10,7 @@
     set(name, value) { try { localStorage.setItem(`backlot-${name}`, value); } catch { /* Storage may be closed. */ } },
   };
   const clock = (seconds) => {
-    const whole = Math.max(0, Math.floor(seconds || 0)), two = (n) => String(n).padStart(2, "0");
+    const whole = Math.max(0, Math.floor((seconds || 0) + 0.05)), two = (n) => String(n).padStart(2, "0");
     const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
     return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
   };

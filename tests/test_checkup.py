@@ -55,7 +55,8 @@ async def test_a_house_without_workers_is_fine_but_for_them(house: pytest.Monkey
         "database", "migrations", "clock", "notices", "keys", "storage", "ffmpeg", "TikTok", "workers",
     ]  # fmt: skip
     assert [finding.what for finding in findings if not finding.fine] == ["workers"]
-    assert findings[-1].said.endswith("nobody serves video-edit, video-upload, social-publishing, upkeep")
+    served = "video-edit, video-processing, video-upload, social-publishing, upkeep"
+    assert findings[-1].said.endswith(f"nobody serves {served}")
     assert "backlot worker" in findings[-1].mend
     assert all(bool(finding.mend) != finding.fine for finding in findings)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,26 @@ async def test_in_the_local_storage_the_very_file_is_lent(local: Path) -> None:
         await storage.delete(KEY)
         assert path.read_bytes() == BODY, "who has borrowed a file keeps it"
     assert not sources()
+
+
+@pytest.fixture
+def elsewhere(local: Path, settings: pytest.MonkeyPatch) -> Iterator[Path]:
+    """TEMP_DIR on another file system than the stored files."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK) or shared.stat().st_dev == local.parents[1].stat().st_dev:
+        pytest.skip("there is no second file system in /dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        settings.setenv("TEMP_DIR", folder)
+        config.get.cache_clear()
+        yield Path(folder)
+
+
+async def test_where_no_link_can_be_made_one_copy_serves_all_runs(elsewhere: Path, local: Path) -> None:
+    await a_source()
+    with storage.scratch("part") as one, storage.scratch("part") as other:
+        paths = [await storage.borrow(KEY, into=folder, sha256=SHA256) for folder in (one, other)]
+        assert paths[0].samefile(paths[1]) and paths[0].read_bytes() == BODY
+        assert not paths[0].samefile(local / KEY) and len(sources()) == 1
 
 
 async def test_a_file_that_is_not_there_cannot_be_borrowed(provider: str) -> None:
