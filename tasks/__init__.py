@@ -5,7 +5,7 @@ Importing it reads the settings and connects to nothing; a setting that cannot b
 line each.
 """
 
-from app import config, queue
+from app import config, queue, videos
 
 try:
     config.get()
@@ -14,5 +14,6 @@ except config.ConfigError as error:
 
 procrastinate_app = queue.HouseApp(
     import_paths=["tasks.accounts", "tasks.publishing", "tasks.upkeep", "tasks.videos"],
+    at_start=videos.ready_to_make,
 )
 task = procrastinate_app.bind

@@ -49,8 +49,12 @@ class Connector(procrastinate.PsycopgConnector):
 class HouseApp(procrastinate.App):
     """The engine's app. Its stock command line runs our worker, because `_worker` is the one place it asks."""
 
-    def __init__(self, import_paths: list[str] | None = None) -> None:
+    def __init__(
+        self, import_paths: list[str] | None = None, at_start: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`at_start` is done once by each worker that starts, beside its first jobs."""
         super().__init__(connector=Connector(), import_paths=import_paths)
+        self.at_start = at_start
         self.bound: dict[str, claim.Bound] = {}
         self.running_worker: HouseWorker | None = None
 
@@ -90,4 +94,4 @@ class HouseApp(procrastinate.App):
 
     def make_worker(self, place: db.Place, **options: Any) -> HouseWorker:
         """A worker of this app on the database at `place`; options are the engine's own."""
-        return HouseWorker(app=self, bound=self.bound, place=place, **options)
+        return HouseWorker(app=self, bound=self.bound, place=place, at_start=self.at_start, **options)

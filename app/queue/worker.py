@@ -47,8 +47,17 @@ class HouseWorker(engine.Worker):
     it.
     """
 
-    def __init__(self, *, app: Any, bound: dict[str, claim.Bound], place: db.Place, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        app: Any,
+        bound: dict[str, claim.Bound],
+        place: db.Place,
+        at_start: Callable[[], Awaitable[None]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(app=app, **options)
+        self.at_start = at_start
         self.bound = bound
         self.place = place
         known = {item.job.queue.name: item.job.queue.effective() for item in bound.values()}
@@ -208,6 +217,8 @@ class HouseWorker(engine.Worker):
             )
             if name not in ("periodic", "ageing") or self.wait
         ]
+        if self.at_start is not None:
+            sides.append(asyncio.create_task(self._begin(self.at_start)))
         pumping = asyncio.create_task(self._pump_for_ever())
         stopping = asyncio.create_task(self._stop_event.wait())
         try:
@@ -223,6 +234,13 @@ class HouseWorker(engine.Worker):
                 task.cancel()
             await asyncio.gather(*sides, return_exceptions=True)
             await self._sign_off()
+
+    async def _begin(self, at_start: Callable[[], Awaitable[None]]) -> None:
+        """What is good to have done before it is needed; a job that needs it sees to it anyway."""
+        try:
+            await at_start()
+        except HouseError as error:
+            log.warning("the start of this worker is incomplete", reason=error.message)
 
     async def _drain(self, pumping: asyncio.Task[None]) -> None:
         """Let short work end, interrupt the rest, and see every outcome written; then nothing is left to pump."""

@@ -4,7 +4,7 @@ from app.videos import assets, kits, places, playing, streams, texts, uploads, w
 from app.videos.endings import give_up as give_up_stream
 from app.videos.endings import put_back_stranded as put_back_streams
 from app.videos.endings import sweep as sweep_streams
-from app.videos.making import encode_part, join_stream
+from app.videos.making import encode_part, join_stream, ready_to_make
 from app.videos.orphans import sweep_orphans
 from app.videos.rows import (
     MACHINE,
@@ -75,6 +75,7 @@ __all__ = [
     "publish_to",
     "put_back_stranded",
     "put_back_streams",
+    "ready_to_make",
     "retry",
     "retry_stream",
     "retry_target",

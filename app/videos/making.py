@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app import db, live, queue, storage
+from app import db, live, media, queue, storage
 from app.errors import Cancelled, HouseError, NotFound, Retryable
 from app.media.cmaf import read_init
 from app.media.cutting import Made
@@ -29,6 +29,8 @@ from app.videos.streams import Part, Segment, Stream, Track
 PICTURE_TYPE, SOUND_TYPE = "video/mp4", "audio/mp4"
 # The sizes that a player begins with: made first, so that the first second can be played soon.
 SOON_PX = 480
+# The first and the last segment of a run of the encoder, and its rungs.
+Pieces = tuple[int, int, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Bench:
     folder: Path
     plan: Plan
     sources: Sources
+
+
+async def ready_to_make() -> None:
+    """Find ffmpeg and its walls, and remove what dead runs left in TEMP_DIR (S2.59): the first video need not wait."""
+    await storage.clear_dead_scratch()
+    await asyncio.to_thread(media.isolation)
 
 
 async def begin(video: rows.Video, user_id: int, asked: Asked) -> Stream:
@@ -135,10 +143,7 @@ async def _make_part(stream: Stream, number: int, run: int, bench: Bench) -> Map
     alone = (part.first_segment, part.last_segment) == (0, spans[-1].number)
     maker = _Maker(stream, part, run, bench, known, keep_local=alone)
     try:
-        work = [maker.pictures(there)]
-        if number == 0 and not stream.sound_done and stream.only_rung is None and bench.plan.sounds:
-            work.append(maker.sounds())
-        await _together(work)
+        await _make(maker, maker.lacking(there))
     except BaseException as error:
         await note_log(stream.id, error)
         raise
@@ -149,6 +154,23 @@ async def _make_part(stream: Stream, number: int, run: int, bench: Bench) -> Map
         if last and not alone:
             await parts.put_join(conn, stream)
     return maker.local if alone else None
+
+
+async def _make(maker: _Maker, lacking: list[Pieces]) -> None:
+    """The pictures that are lacking and, in the opening, all sound. There the small sizes come first and alone, then
+    the sound beside the rest, and only then may the other parts begin: what a player needs first is made first.
+    """
+    if maker.part.number > 0:
+        await maker.pictures(lacking)
+        return
+    await maker.pictures(lacking[:1])
+    if not maker.sounds_lack:
+        await maker.let_others_begin()
+    work = [maker.pictures(lacking[1:])]
+    if maker.sounds_lack:
+        work.append(maker.sounds())
+    await _together(work)
+    await maker.let_others_begin()
 
 
 class _Maker:
@@ -175,8 +197,13 @@ class _Maker:
         self.command = ""
         self.log = ""
         self.pace = live.Pace()
+        self.others_began = False
 
-    async def pictures(self, there: Mapping[int, set[str]]) -> None:
+    @property
+    def sounds_lack(self) -> bool:
+        return bool(self.plan.sounds) and self.stream.only_rung is None and not self.stream.sound_done
+
+    def lacking(self, there: Mapping[int, set[str]]) -> list[Pieces]:
         """The segments of the part that are not stored, in order; the small rungs of the opening before all else."""
         spans = self.plan.grid.spans()
         wanted = {self.stream.only_rung} if self.stream.only_rung else {rung.name for rung in self.plan.rungs}
@@ -186,15 +213,21 @@ class _Maker:
         if self.part.last_segment == spans[-1].number:
             # A video may be longer than it said: what follows the last segment is known only by making it.
             lacking[self.part.last_segment] = frozenset(wanted)
-        runs = _runs(lacking, self._soon())
-        for first, last, rungs in runs[:1]:
+        return _runs(lacking, self._soon())
+
+    async def pictures(self, lacking: Sequence[Pieces]) -> None:
+        """Make these, one run of the encoder after the other."""
+        spans = self.plan.grid.spans()
+        for first, last, rungs in lacking:
             await self._picture(spans[first : last + 1], rungs)
-        if self.part.number == 0 and not self.keep_local:
-            # Not before: the other parts would take the time in which the first second can be there.
-            async with db.house() as conn:
-                await parts.put_parts(conn, self.stream)
-        for first, last, rungs in runs[1:]:
-            await self._picture(spans[first : last + 1], rungs)
+
+    async def let_others_begin(self) -> None:
+        """Put the other parts in line; harmless twice."""
+        if self.others_began or self.keep_local:
+            return
+        self.others_began = True
+        async with db.house() as conn:
+            await parts.put_parts(conn, self.stream)
 
     def _soon(self) -> frozenset[str]:
         """The rungs that a player begins with."""
@@ -261,6 +294,7 @@ class _Maker:
 
     async def _keep_sound(self, made: Made) -> None:
         await self._keep(made, told=False)
+        await self.let_others_begin()
 
     async def _keep(self, made: Made, *, told: bool) -> None:
         """Store one finished segment of some tracks and write it down; what another run has kept goes again."""
@@ -305,13 +339,11 @@ def _type_of(track: str) -> str:
     return SOUND_TYPE if track.startswith("a") else PICTURE_TYPE
 
 
-def _runs(
-    lacking: Mapping[int, frozenset[str]], soon: frozenset[str]
-) -> list[tuple[int, int, frozenset[str]]]:
+def _runs(lacking: Mapping[int, frozenset[str]], soon: frozenset[str]) -> list[Pieces]:
     """Neighbours that lack the same rungs are made in one run (first, last, rungs). The opening comes apart, and its
     small rungs first.
     """
-    found: list[tuple[int, int, frozenset[str]]] = []
+    found: list[Pieces] = []
     for number, rungs in lacking.items():
         if not rungs:
             continue

@@ -71,7 +71,7 @@ async def by_worker(wanted: Wanted, place: Path, figures: Figures) -> Cost:
             **_database(house),
         }
         before = {name: crew.used_s(pid) for name, pid in pids.items()}
-        _, sent, _ = await first.upload(browser, wanted.source, {})
+        _, sent, _ = await first.upload(browser, wanted.source, None)
         ready = await split.ended(house)
         used = {name: crew.used_s(pid) - before[name] for name, pid in pids.items()}
         await browser.http.aclose()
