@@ -210,6 +210,8 @@ def test_the_processes_are_well_tell_so_and_end_in_time(home: Path) -> None:
     place = Place(home, DATABASE_URL=server.dsn, PORT=str(web_port), HEALTH_CHECK_PORT=str(health_port))
     try:
         assert place.run("migrate").returncode == 0
+        left_by_a_dead_run = home / "temp" / f"edit-7.99999.{'a' * 16}"
+        left_by_a_dead_run.mkdir(parents=True)
         web = place.start([*BACKLOT, "web"])
         one_role = place.start([*BACKLOT, "worker", "video-processor"])
         every_queue = place.start(PLAIN_WORKER)
@@ -220,6 +222,7 @@ def test_the_processes_are_well_tell_so_and_end_in_time(home: Path) -> None:
         assert set(told["memory"]) == {"rss", "heapTotal", "heapUsed", "external"}
         assert "# TYPE jobs_" in (asked(health_port, "/metrics") or (0, ""))[1]
         until(lambda: "worker connected" in every_queue.said())
+        until(lambda: not left_by_a_dead_run.exists())
 
         doctor = place.run("doctor")
         assert doctor.returncode == 0, doctor.stdout

@@ -9,23 +9,13 @@ from dataclasses import dataclass
 
 from app import db, events
 from app.videos.rows import Video
-from app.videos.streams import State, Stream, of_video
+from app.videos.streams import State, Stream, TrackFacts, of_video
 
 
 @dataclass(frozen=True)
-class Made:
-    """A rung or a sound with what is there of it: `segments` from number 0 on without a gap, and all `bytes`."""
+class Made(TrackFacts):
+    """A rung or a sound with what is there of it: how many segments, all their bytes, how long they play."""
 
-    name: str
-    kind: str
-    codec: str
-    width_px: int
-    height_px: int
-    fps: str
-    language: str
-    label: str
-    timescale: int
-    target_kbps: int
     segments: int
     bytes: int
     seconds: float
@@ -51,7 +41,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Track:
+class Track(TrackFacts):
     """One track as its playlist lists it: durations in ticks and sizes of the segments 0, 1, 2 … without a gap.
 
     A part that another worker makes may be there before the one in front of it; it is listed when the gap is
@@ -59,16 +49,6 @@ class Track:
     """
 
     state: str
-    name: str
-    kind: str
-    codec: str
-    width_px: int
-    height_px: int
-    fps: str
-    language: str
-    label: str
-    timescale: int
-    target_kbps: int
     ticks: list[int]
     bytes: list[int]
 

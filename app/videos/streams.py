@@ -41,7 +41,7 @@ FROM_PERCENT, TO_PERCENT = 10.0, 95.0
 
 @dataclass(frozen=True)
 class Stream:
-    """One making of a video. `worked_by` is the job that really works for it now, or will next."""
+    """One making of a video. `job_id` is the job that began it, or joins it; parts have jobs of their own."""
 
     id: int
     workspace_id: int
@@ -85,11 +85,9 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Track:
-    """A rung (`v0`, tallest first) or a sound (`a0`). `init_key` names its first bytes."""
+class TrackFacts:
+    """A rung (`v0`, tallest first) or a sound (`a0`), as it is described wherever it is read."""
 
-    stream_id: int
-    workspace_id: int
     name: str
     kind: str
     codec: str
@@ -100,6 +98,14 @@ class Track:
     label: str
     timescale: int
     target_kbps: int
+
+
+@dataclass(frozen=True)
+class Track(TrackFacts):
+    """A track as it is kept. `init_key` names its first bytes."""
+
+    stream_id: int
+    workspace_id: int
     init_key: str
     init_bytes: int
     init_sha256: str

@@ -86,6 +86,16 @@ def test_the_rate_is_steady_and_one_that_the_platform_takes(
     assert todo.grid.frames == rate.frames(30.0)
 
 
+@pytest.mark.parametrize(
+    ("average", "nominal", "rate"),
+    [(29.37, 30.0, Rate(30)), (28.6, 30.0, Rate(30)), (27.3, 30.0, Rate(25)), (24.9, 1000.0, Rate(25))],
+)
+def test_a_little_unevenness_does_not_move_the_rate_to_another_name(
+    average: float, nominal: float, rate: Rate
+) -> None:
+    assert made(replace(SAMPLE, fps=average, nominal_fps=nominal, uneven=True)).rate == rate
+
+
 def test_clips_stand_in_their_order_and_all_but_a_last_main_one_have_exact_frames() -> None:
     short = replace(SAMPLE, duration_s=2.0)
     todo = made(intro=short)

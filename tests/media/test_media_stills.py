@@ -10,7 +10,7 @@ from app.errors import Refused
 from app.media import stills
 from app.media.grid import Rate
 from app.media.plan import plan
-from tests.media.clips import FAST, Clip, ffmpeg
+from tests.media.clips import FAST, Clip, ffmpeg, pixels
 from tests.media.test_media_encode import counted, grays
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +28,19 @@ async def test_the_poster_is_the_very_frame(tmp_path: Path, folder: Path, frame:
     assert sorted(path.name for path in folder.iterdir()) == [
         "poster.jpg", "still-large.jpg", "still-medium.jpg", "still-small.jpg",
     ]  # fmt: skip
+
+
+async def test_a_poster_has_the_colours_of_its_video(tmp_path: Path, folder: Path) -> None:
+    """Video of this size is coded as bt709, a JPEG never is; taken for one another, red falls by twenty levels."""
+    video = tmp_path / "red.mp4"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "color=0xC02040:s=1280x720:d=0.2,format=yuv444p", "-vf"),
+        *("scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", *FAST, "-colorspace", "bt709", video),
+    )
+    made = await stills.poster(video, 0, rate=Rate(25), size=(1280, 720), into=folder)
+    for path in (made.path, *(still.path for still in made.thumbnails)):
+        shown = pixels(path, 4, 4, at_s=0)[1][1]
+        assert max(abs(one - wanted) for one, wanted in zip(shown, (0xC0, 0x20, 0x40), strict=True)) <= 8
 
 
 async def test_thumbnails_are_never_larger_than_the_video(clip: Clip, folder: Path) -> None:

@@ -222,8 +222,8 @@ async def test_of_parts_that_end_at_once_exactly_one_is_the_last(owner: Owner) -
 async def test_a_worker_that_encodes_otherwise_leaves_the_part_to_others(owner: Owner) -> None:
     stream = await begun(await a_row(owner))
     track = Track(
-        stream.id, owner.workspace_id, "v0", "video", "avc1.64001f", 640, 360, "25/1", "", "", 12800, 800,
-        "tenants/1/streams/a.mp4", 700, "sum",
+        "v0", "video", "avc1.64001f", 640, 360, "25/1", "", "", 12800, 800,
+        stream.id, owner.workspace_id, "tenants/1/streams/a.mp4", 700, "sum",
     )  # fmt: skip
     async with db.house() as conn:
         assert await parts.keep_track(conn, track) == track
@@ -232,6 +232,36 @@ async def test_a_worker_that_encodes_otherwise_leaves_the_part_to_others(owner: 
         async with db.house() as conn:
             await parts.keep_track(conn, replace(track, init_sha256="another"))
     assert caught.value.code == "other_encoder"
+
+
+async def test_what_another_encoder_began_is_not_gone_on_with_when_a_person_retries(owner: Owner) -> None:
+    """No worker may be left that encodes like the one that began: the retry would fail for ever."""
+    video = await a_row(owner, "EDITING")
+    begun_by_another = await begun(video)
+    async with db.house() as conn:
+        await endings.give_up(
+            conn, LEAD, begun_by_another.id, "This worker's ffmpeg encodes differently.", parts.OTHER_ENCODER
+        )
+    assert (await read(begun_by_another)).state == "failed"
+    anew = await begun(video)
+    assert anew.id != begun_by_another.id
+    async with db.house() as conn:
+        await endings.give_up(conn, LEAD, anew.id, "ffmpeg failed", "ffmpeg_failed")
+    assert (await begun(video)).id == anew.id
+
+
+async def test_a_stream_beside_an_edit_is_begun_once_for_each_time_the_video_is_edited(owner: Owner) -> None:
+    video = await a_row(owner, "EDITING")
+    async with db.house() as conn:
+        job_id = await queue.defer(conn, jobs.EDIT_VIDEO, workspace_id=owner.workspace_id, videoId=video.id)
+        assert not await streams.begun_for_job(conn, video.id, job_id)
+    await begun(video, replace(ASKED, for_edit=False, formats=("hls",)))
+    async with db.house() as conn:
+        assert await streams.begun_for_job(conn, video.id, job_id)
+        await conn.execute(
+            "UPDATE job_records SET put_at = now() + interval '1 s' WHERE job_id = %s", [job_id]
+        )
+        assert not await streams.begun_for_job(conn, video.id, job_id)
 
 
 async def test_a_part_without_a_job_gets_one_and_so_does_the_joining(owner: Owner) -> None:
@@ -477,22 +507,9 @@ async def test_a_stream_names_its_first_bytes_its_mp4_and_its_logo(owner: Owner)
     keys = [f"tenants/1/streams/{name}.bin" for name in ("init", "mp4", "logo")]
     async with db.house() as conn:
         track = Track(
-            stream.id,
-            owner.workspace_id,
-            "v0",
-            "video",
-            "avc1",
-            640,
-            360,
-            "25/1",
-            "",
-            "",
-            12800,
-            800,
-            keys[0],
-            7,
-            "s",
-        )
+            "v0", "video", "avc1", 640, 360, "25/1", "", "", 12800, 800,
+            stream.id, owner.workspace_id, keys[0], 7, "s",
+        )  # fmt: skip
         await parts.keep_track(conn, track)
         await conn.execute("UPDATE streams SET mp4_key = %s WHERE id = %s", [keys[1], stream.id])
         assert await parts.keep_logo(conn, stream.id, keys[2]) == keys[2]
