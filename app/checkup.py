@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app import config, crypto, db, jobs, live, media, migrate, queue, storage
+from app import config, crypto, db, jobs, live, media, migrate, platforms, queue, storage
 from app.errors import HouseError
 
 
@@ -142,7 +142,6 @@ async def look_at_keys() -> list[Finding]:
 
 async def look_at_machine() -> list[Finding]:
     """Storage, ffmpeg, and what stands in for the real world."""
-    settings = config.get()
     problems = await storage.storage_check()
     findings = [
         Finding(
@@ -161,9 +160,22 @@ async def look_at_machine() -> list[Finding]:
         findings.append(
             Finding("ffmpeg", False, error.message, "Install ffmpeg 5.1 or newer, or set BACKLOT_FFMPEG.")
         )
-    simulated = "simulated" if settings.tiktok_simulated else "real" if settings.tiktok_client_key else "off"
-    mend = "" if simulated != "off" else "Set TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET, or SIMULATORS=on."
-    findings.append(Finding("TikTok", simulated != "off", simulated, mend))
+    findings += _look_at_platforms()
+    return findings
+
+
+def _look_at_platforms() -> list[Finding]:
+    """Whether each platform is real, simulated or off; a house needs one of them, not all."""
+    registered = {name: platforms.get(name).app() for name in platforms.NAMES}
+    any_is_on = any(app.simulated or app.client_key for app in registered.values())
+    findings = []
+    for name, app in registered.items():
+        said = "simulated" if app.simulated else "real" if app.client_key else "off"
+        first = "KEY" if name == "tiktok" else "ID"
+        mend = f"Set {name.upper()}_CLIENT_{first} and {name.upper()}_CLIENT_SECRET, or SIMULATORS=on."
+        findings.append(
+            Finding(platforms.LABELS[name], any_is_on, said, mend if said == "off" and not any_is_on else "")
+        )
     return findings
 
 

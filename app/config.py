@@ -6,6 +6,7 @@ empty value counts as unset. `.env.example` lists them all.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 import re
@@ -110,6 +111,45 @@ def _names_several_hosts(url: str) -> bool:
     return any("," in hosts for hosts in named)
 
 
+# Every host of a platform by the name its adapter knows it under: the setting that replaces it, and the real one.
+PLATFORM_HOSTS: Mapping[str, Mapping[str, tuple[str | None, str]]] = {
+    "tiktok": {
+        "auth": ("tiktok_auth_base", "https://www.tiktok.com"),
+        "api": ("tiktok_api_base", "https://open.tiktokapis.com"),
+    },
+    "youtube": {
+        "auth": ("google_auth_base", "https://accounts.google.com"),
+        "token": ("google_token_base", "https://oauth2.googleapis.com"),
+        "api": ("youtube_api_base", "https://www.googleapis.com"),
+        "upload": ("youtube_upload_base", "https://www.googleapis.com"),
+        "analytics": ("youtube_analytics_base", "https://youtubeanalytics.googleapis.com"),
+    },
+    "instagram": {
+        "auth": ("instagram_auth_base", "https://www.instagram.com"),
+        "token": ("instagram_token_base", "https://api.instagram.com"),
+        "api": ("instagram_api_base", "https://graph.instagram.com"),
+        "facebook_auth": ("facebook_auth_base", "https://www.facebook.com"),
+        "facebook_api": ("facebook_api_base", "https://graph.facebook.com"),
+        "upload": ("meta_upload_base", "https://rupload.facebook.com"),
+    },
+    "facebook": {
+        "auth": ("facebook_auth_base", "https://www.facebook.com"),
+        "api": ("facebook_api_base", "https://graph.facebook.com"),
+        "video": ("facebook_video_base", "https://graph-video.facebook.com"),
+        "upload": ("meta_upload_base", "https://rupload.facebook.com"),
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """Our registration at a platform, as far as the environment gives it."""
+
+    client_key: str
+    client_secret: str = dataclasses.field(repr=False)
+    redirect_uri: str
+
+
 NO_OVERRIDE = QueueOverride(together=None, tries=None, first_wait_s=None)
 
 
@@ -203,6 +243,30 @@ class Config(BaseModel):
     tiktok_app_type: Literal["web", "desktop"] = "web"
     tiktok_auth_base: str | None = None
     tiktok_api_base: str | None = None
+    youtube_client_id: str | None = None
+    youtube_client_secret: str | None = None
+    youtube_redirect_uri: str | None = None
+    google_auth_base: str | None = None
+    google_token_base: str | None = None
+    youtube_api_base: str | None = None
+    youtube_upload_base: str | None = None
+    youtube_analytics_base: str | None = None
+    instagram_client_id: str | None = None
+    instagram_client_secret: str | None = None
+    instagram_redirect_uri: str | None = None
+    # Which of Instagram's two ways new accounts are connected by.
+    instagram_login: Literal["instagram", "facebook"] = "instagram"
+    instagram_auth_base: str | None = None
+    instagram_token_base: str | None = None
+    instagram_api_base: str | None = None
+    facebook_client_id: str | None = None
+    facebook_client_secret: str | None = None
+    facebook_redirect_uri: str | None = None
+    facebook_auth_base: str | None = None
+    facebook_api_base: str | None = None
+    facebook_video_base: str | None = None
+    meta_upload_base: str | None = None
+    meta_version: str = Field("v26.0", pattern=r"^v[0-9]{1,3}\.[0-9]$")
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -247,7 +311,10 @@ class Config(BaseModel):
         return url
 
     @field_validator("public_url", "sandbox_url", "s3_endpoint_url", "s3_public_url", "tiktok_auth_base",
-                     "tiktok_api_base")  # fmt: skip
+                     "tiktok_api_base", "google_auth_base", "google_token_base", "youtube_api_base",
+                     "youtube_upload_base", "youtube_analytics_base", "instagram_auth_base",
+                     "instagram_token_base", "instagram_api_base", "facebook_auth_base", "facebook_api_base",
+                     "facebook_video_base", "meta_upload_base")  # fmt: skip
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
@@ -320,38 +387,45 @@ class Config(BaseModel):
     def bucket(self) -> str | None:
         return self.storage_bucket or self.s3_bucket
 
-    @property
-    def tiktok_simulated(self) -> bool:
+    def registration(self, platform: str) -> Registration:
+        """Our registration at this platform as the environment gives it; empty where it gives none."""
+        first = "client_key" if platform == "tiktok" else "client_id"
+        return Registration(
+            client_key=getattr(self, f"{platform}_{first}") or "",
+            client_secret=getattr(self, f"{platform}_client_secret") or "",
+            redirect_uri=getattr(self, f"{platform}_redirect_uri")
+            or f"{self.base_url}/accounts/{platform}/callback",
+        )
+
+    def simulates(self, platform: str) -> bool:
         """The simulator stands in for a platform without credentials; in production only when asked for."""
         if self.simulators == "on":
             return True
-        return self.simulators == "auto" and not self.production and not self.tiktok_client_key
+        without = not self.registration(platform).client_key
+        return self.simulators == "auto" and not self.production and without
 
     @property
     def any_simulated(self) -> bool:
-        return self.tiktok_simulated
+        return any(self.simulates(platform) for platform in PLATFORM_HOSTS)
 
     @property
     def sandbox_base(self) -> str:
         """Where the simulators answer, seen from this machine's own processes."""
         return self.sandbox_url or f"http://127.0.0.1:{self.port}/sandbox"
 
-    @property
-    def tiktok_auth(self) -> str:
-        """Base of TikTok's consent page; the browser opens it."""
-        if self.tiktok_auth_base:
-            return self.tiktok_auth_base
-        return f"{self.base_url}/sandbox/tiktok" if self.tiktok_simulated else "https://www.tiktok.com"
+    def bases(self, platform: str, *, simulated: bool | None = None) -> dict[str, str]:
+        """Where this platform answers, host by host, or where its simulator does.
 
-    @property
-    def tiktok_api(self) -> str:
-        if self.tiktok_api_base:
-            return self.tiktok_api_base
-        return f"{self.sandbox_base}/tiktok" if self.tiktok_simulated else "https://open.tiktokapis.com"
-
-    @property
-    def tiktok_redirect(self) -> str:
-        return self.tiktok_redirect_uri or f"{self.base_url}/accounts/tiktok/callback"
+        The consent page is opened by the browser, so the simulator's stands under the address that people open.
+        """
+        simulated = self.simulates(platform) if simulated is None else simulated
+        found: dict[str, str] = {}
+        for name, (setting, host) in PLATFORM_HOSTS[platform].items():
+            own = getattr(self, setting) if setting else None
+            root = f"{self.base_url}/sandbox" if name.endswith("auth") else self.sandbox_base
+            folder = platform if platform == "tiktok" else f"{platform}/{name}"
+            found[name] = own or (f"{root}/{folder}" if simulated else host)
+        return found
 
     @property
     def redis(self) -> str | None:
@@ -439,10 +513,14 @@ def _missing(config: Config) -> dict[str, str]:
             missing[name] = "is not set, and STORAGE_PROVIDER=s3 needs it"
     if config.watermark_enabled and not config.watermark_path.is_file():
         missing["WATERMARK_PATH"] = f"there is no file {config.watermark_path}, and WATERMARK_ENABLED is on"
-    if config.tiktok_client_key and not config.tiktok_client_secret:
-        missing["TIKTOK_CLIENT_SECRET"] = "is not set, and TIKTOK_CLIENT_KEY needs it"  # noqa: S105 - a sentence
-    if config.tiktok_client_secret and not config.tiktok_client_key:
-        missing["TIKTOK_CLIENT_KEY"] = "is not set, and TIKTOK_CLIENT_SECRET needs it"
+    for platform in PLATFORM_HOSTS:
+        given = config.registration(platform)
+        key = f"{platform}_client_{'key' if platform == 'tiktok' else 'id'}".upper()
+        secret = f"{platform}_client_secret".upper()
+        if given.client_key and not given.client_secret:
+            missing[secret] = f"is not set, and {key} needs it"
+        if given.client_secret and not given.client_key:
+            missing[key] = f"is not set, and {secret} needs it"
     return missing
 
 

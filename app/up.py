@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-from app import config, db, log, migrate, supervisor
+from app import config, db, log, migrate, platforms, supervisor
 from app.errors import HouseError, Permanent, Retryable
 
 
@@ -96,9 +96,12 @@ def _welcome(found: db.Place) -> str:
         if settings.storage_provider == "s3"
         else f"{settings.backlot_home}/storage"
     )
-    tiktok = "simulated" if settings.tiktok_simulated else "the real one"
-    if not settings.tiktok_simulated and not settings.tiktok_client_key:
-        tiktok = "off (no credentials are set)"
+    simulated = [platforms.LABELS[name] for name in platforms.NAMES if settings.simulates(name)]
+    real = [
+        platforms.LABELS[name]
+        for name in platforms.NAMES
+        if not settings.simulates(name) and settings.registration(name).client_key
+    ]
     worker = "one of its own" if settings.queue_enabled else "none (QUEUE_ENABLED=false)"
     return "\n".join(
         (
@@ -108,7 +111,9 @@ def _welcome(found: db.Place) -> str:
             f"  database   {database}",
             f"  files      {storage}",
             f"  worker     {worker}",
-            f"  TikTok     {tiktok}",
+            *([f"  simulated  {', '.join(simulated)}"] if simulated else []),
+            *([f"  real       {', '.join(real)}"] if real else []),
+            *([] if simulated or real else ["  platforms  none (no credentials are set)"]),
             "  Ctrl-C ends it; what waits goes on at the next start.",
             "",
         )

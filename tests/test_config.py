@@ -147,9 +147,9 @@ def test_a_localhost_cache_is_ignored_in_production() -> None:
 
 
 def test_simulators_never_stand_in_by_themselves_in_production() -> None:
-    assert config.load({"ENCRYPTION_KEY": KEY}).tiktok_simulated
-    assert not config.load(PRODUCTION).tiktok_simulated
-    assert config.load({**PRODUCTION, "SIMULATORS": "on"}).tiktok_simulated
+    assert config.load({"ENCRYPTION_KEY": KEY}).simulates("tiktok")
+    assert not config.load(PRODUCTION).simulates("tiktok")
+    assert config.load({**PRODUCTION, "SIMULATORS": "on"}).simulates("tiktok")
 
 
 SEVERAL = "postgresql://u:p@h1:5432,h2:5433/db"

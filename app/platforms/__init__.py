@@ -6,25 +6,38 @@ Adding one adds its package and one line here. Knows no row, no job and no setti
 from __future__ import annotations
 
 from app.errors import NotFound
-from app.platforms import tiktok
+from app.platforms import facebook, registry, tiktok, youtube
 from app.platforms.base import (
     App,
     Call,
+    Choice,
     Chunks,
+    Count,
     Creator,
+    Found,
+    Grant,
     Handle,
     Kind,
     Media,
+    OnCall,
     Platform,
     Post,
     Profile,
+    Quota,
+    QuotaLeft,
     Status,
     Tokens,
+    Usage,
     Verdict,
 )
 
-_PLATFORMS: dict[str, Platform] = {"tiktok": tiktok}
+_PLATFORMS: dict[str, Platform] = {
+    "tiktok": tiktok,
+    "youtube": youtube,
+    "facebook": facebook,
+}
 NAMES: tuple[str, ...] = tuple(_PLATFORMS)
+LABELS: dict[str, str] = {name: platform.LABEL for name, platform in _PLATFORMS.items()}
 
 
 def get(name: str) -> Platform:
@@ -35,19 +48,29 @@ def get(name: str) -> Platform:
 
 
 __all__ = [
+    "LABELS",
     "NAMES",
     "App",
     "Call",
+    "Choice",
     "Chunks",
+    "Count",
     "Creator",
+    "Found",
+    "Grant",
     "Handle",
     "Kind",
     "Media",
+    "OnCall",
     "Platform",
     "Post",
     "Profile",
+    "Quota",
+    "QuotaLeft",
     "Status",
     "Tokens",
+    "Usage",
     "Verdict",
     "get",
+    "registry",
 ]

@@ -7,50 +7,67 @@ settings, so the simulator can stand in for all of them; the upload host comes f
 from __future__ import annotations
 
 from app import config
+from app.platforms import registry
 from app.platforms.base import App
 from app.platforms.tiktok.chunks import plan
-from app.platforms.tiktok.creator import check, creator, fit, profile
+from app.platforms.tiktok.creator import check, counted, creator, fit, profile, quotas
 from app.platforms.tiktok.errors import classify, verdict
 from app.platforms.tiktok.oauth import (
     NEEDED_SCOPES,
+    SCOPE_WORDS,
     SCOPES,
     authorize_url,
+    choices,
     declined,
     exchange,
     new_verifier,
     refresh,
     revoke,
 )
-from app.platforms.tiktok.publish import begin, link, status
+from app.platforms.tiktok.publish import after, begin, comment, comments, link, status
 from app.platforms.tiktok.upload import send
 
-SANDBOX_KEY = "sandbox"
-SANDBOX_SECRET = "sandbox-secret"  # noqa: S105 - the simulator's own, known to everybody
+NAME = "tiktok"
+LABEL = "TikTok"
+COMMENTS = False
+PUBLISH_ID_STANDS_IN = True
+FIELDS = (
+    "title", "privacy_level", "disable_comment", "disable_duet", "disable_stitch", "cover_ms", "brand_content",
+    "brand_organic", "ai_generated", "kind",
+)  # fmt: skip
+PRIVACY = {
+    "PUBLIC_TO_EVERYONE": "Everyone",
+    "MUTUAL_FOLLOW_FRIENDS": "Friends",
+    "FOLLOWER_OF_CREATOR": "Followers",
+    "SELF_ONLY": "Only me",
+}
 
 
 def app(settings: config.Config | None = None) -> App:
     """Our registration at TikTok from this process's settings, or the simulator's while it stands in."""
-    settings = settings or config.get()
-    simulated = settings.tiktok_simulated
-    return App(
-        client_key=SANDBOX_KEY if simulated else settings.tiktok_client_key or "",
-        client_secret=SANDBOX_SECRET if simulated else settings.tiktok_client_secret or "",
-        redirect_uri=settings.tiktok_redirect,
-        app_type=settings.tiktok_app_type,
-        auth_base=settings.tiktok_auth,
-        api_base=settings.tiktok_api,
-        simulated=simulated,
-    )
+    return registry.app(NAME, settings)
 
 
 __all__ = [
+    "COMMENTS",
+    "FIELDS",
+    "LABEL",
+    "NAME",
     "NEEDED_SCOPES",
+    "PRIVACY",
+    "PUBLISH_ID_STANDS_IN",
     "SCOPES",
+    "SCOPE_WORDS",
+    "after",
     "app",
     "authorize_url",
     "begin",
     "check",
+    "choices",
     "classify",
+    "comment",
+    "comments",
+    "counted",
     "creator",
     "declined",
     "exchange",
@@ -59,6 +76,7 @@ __all__ = [
     "new_verifier",
     "plan",
     "profile",
+    "quotas",
     "refresh",
     "revoke",
     "send",

@@ -6,28 +6,24 @@ HTTP status says. OAuth answers a flat `{error, error_description}`, mostly with
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from app import http, log, metrics
-from app.errors import HouseError, Retryable, Unsure
-from app.platforms.base import App, Call, OnCall
+from app import http
+from app.platforms import calls
+from app.platforms.base import App, Grant, OnCall
+from app.platforms.calls import READ_S, UNREADABLE
 from app.platforms.tiktok import errors
 
 JSON = {"Content-Type": "application/json; charset=UTF-8"}
-READ_S = 20.0
-LONGEST_BODY = 2000
-UNREADABLE = "unreadable_answer"
 T = TypeVar("T")
 Reader = Callable[[http.Answer], None]
 
 
 async def ask(
     app: App,
-    token: str,
+    grant: Grant,
     step: str,
     path: str,
     *,
@@ -37,7 +33,7 @@ async def ask(
     on_call: OnCall | None = None,
 ) -> dict[str, Any]:
     """Call with the account's token; gives `data` of the answer. Raises what the table of errors says."""
-    bearer = {"Authorization": f"Bearer {token}"}
+    bearer = {"Authorization": f"Bearer {grant.token}"}
     url = app.api_base + path
     sent = http.request(
         method,
@@ -84,52 +80,14 @@ async def told(
     *,
     body_is_secret: bool = False,
 ) -> T:
-    """Await one call, read its answer, and tell of it once, whatever happened: the metric and `on_call`."""
-    begun = time.monotonic()
-    answer: http.Answer | None = None
-    outcome = "interrupted"
-    try:
-        answer = await _answered(sent)
-        result = read(answer)
-        outcome = "ok"
-        return result
-    except HouseError as error:
-        outcome = error.code
-        raise
-    finally:
-        kind = outcome if outcome in ("ok", "interrupted") else str(errors.verdict(outcome).kind)
-        metrics.outside_calls.labels(platform="tiktok", step=step, outcome=kind).inc()
-        if on_call is not None:
-            shown = answer is not None and not (body_is_secret and outcome == "ok")
-            on_call(
-                Call(
-                    step=step,
-                    method=method,
-                    path=urlsplit(url).path,
-                    status=answer.status if answer else None,
-                    seconds=round(time.monotonic() - begun, 3),
-                    body_redacted=log.redact(answer.text)[:LONGEST_BODY] if answer and shown else "",
-                    outcome=outcome,
-                )
-            )
-
-
-async def _answered(sent: Awaitable[http.Answer]) -> http.Answer:
-    """The answer, or a fault of the line in TikTok's table; failures of our own body come as they are."""
-    try:
-        return await sent
-    except Unsure as error:
-        raise errors.error("answer_lost") from error
-    except Retryable as error:
-        if error.code == "not_reached":
-            raise errors.error("not_reached") from error
-        if error.code == "answer_lost":
-            raise errors.error("no_answer") from error
-        raise
+    """Await one call to TikTok and tell of it once."""
+    return await calls.told(
+        errors.TABLE, step, method, url, sent, read, on_call, body_is_secret=body_is_secret
+    )
 
 
 def _enveloped(answer: http.Answer) -> dict[str, Any]:
-    said = _mapping(answer)
+    said = calls.mapping(errors.TABLE, answer)
     error = said.get("error")
     if not isinstance(error, dict):
         raise errors.classify(answer.status, "", "") if answer.status >= 400 else errors.error(UNREADABLE)
@@ -143,7 +101,7 @@ def _enveloped(answer: http.Answer) -> dict[str, Any]:
 def _flat(answer: http.Answer, meanings: Mapping[str, str]) -> dict[str, Any]:
     if answer.status < 400 and not answer.body.strip():
         return {}
-    said = _mapping(answer)
+    said = calls.mapping(errors.TABLE, answer)
     error = said.get("error")
     if isinstance(error, dict):
         # A gateway in front of TikTok may answer in the other form.
@@ -154,17 +112,3 @@ def _flat(answer: http.Answer, meanings: Mapping[str, str]) -> dict[str, Any]:
             answer.status, meanings.get(code, code), str(said.get("error_description") or "")
         )
     return said
-
-
-def _mapping(answer: http.Answer) -> dict[str, Any]:
-    try:
-        said = answer.json()
-    except Retryable as error:
-        raise _unreadable(answer) from error
-    if not isinstance(said, dict):
-        raise _unreadable(answer)
-    return said
-
-
-def _unreadable(answer: http.Answer) -> HouseError:
-    return errors.classify(answer.status, "", "") if answer.status >= 400 else errors.error(UNREADABLE)

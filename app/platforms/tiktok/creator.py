@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.platforms.base import App, Creator, Media, OnCall, Post, Profile
+from app.platforms.base import App, Count, Creator, Grant, Media, OnCall, Post, Profile, Quota
 from app.platforms.tiktok import calls, errors
-from app.platforms.tiktok.oauth import SCOPES
 
 LONGEST_TITLE_UNITS = 2200
+# "About 15 per day, varies" (sheet, section 7).
+POSTS_A_DAY = 15
 MOST_BYTES = 4 * 1024**3
 CONTENT_TYPES = ("video/mp4", "video/quicktime", "video/webm")
 LEAST_PX, MOST_PX = 360, 4096
@@ -18,6 +18,8 @@ LEAST_FPS, MOST_FPS = 23.0, 60.0
 # Rates are measured quotients: a hundredth of a frame is no difference.
 FPS_SLACK = 0.01
 ONLY_ME = "SELF_ONLY"
+# A post that goes out, or a draft that its creator finishes in the app.
+KINDS = ("video", "inbox")
 # A field of the profile may only be asked for with its scope (sheet, section 2.3).
 FIELDS_BY_SCOPE = {
     "user.info.basic": ("open_id", "avatar_url", "display_name"),
@@ -25,13 +27,13 @@ FIELDS_BY_SCOPE = {
 }
 
 
-async def profile(
-    app: App, token: str, *, scopes: Sequence[str] = SCOPES, on_call: OnCall | None = None
-) -> Profile:
+async def profile(app: App, grant: Grant, *, on_call: OnCall | None = None) -> Profile:
     """Whose account this is. Without the scope user.info.profile the display name is the handle, too."""
-    wanted = ",".join(field for scope in scopes for field in FIELDS_BY_SCOPE.get(scope, ()))
+    wanted = ",".join(
+        field for scope in grant.scopes or FIELDS_BY_SCOPE for field in FIELDS_BY_SCOPE.get(scope, ())
+    )
     found = await calls.ask(
-        app, token, "profile", "/v2/user/info/", method="GET", params={"fields": wanted}, on_call=on_call
+        app, grant, "profile", "/v2/user/info/", method="GET", params={"fields": wanted}, on_call=on_call
     )
     user = found.get("user")
     if not isinstance(user, dict) or not user.get("open_id"):
@@ -45,9 +47,9 @@ async def profile(
     )
 
 
-async def creator(app: App, token: str, *, on_call: OnCall | None = None) -> Creator:
+async def creator(app: App, grant: Grant, *, on_call: OnCall | None = None) -> Creator:
     """What the account may do now; TikTok wants this asked before each direct post. At most 20 a minute."""
-    found = await calls.ask(app, token, "creator", "/v2/post/publish/creator_info/query/", on_call=on_call)
+    found = await calls.ask(app, grant, "creator", "/v2/post/publish/creator_info/query/", on_call=on_call)
     levels = found.get("privacy_level_options")
     longest_s = found.get("max_video_post_duration_sec")
     if not isinstance(levels, list) or not isinstance(longest_s, int) or not found.get("creator_username"):
@@ -61,12 +63,31 @@ async def creator(app: App, token: str, *, on_call: OnCall | None = None) -> Cre
         duet_disabled=bool(found.get("duet_disabled")),
         stitch_disabled=bool(found.get("stitch_disabled")),
         max_duration_s=longest_s,
+        kinds=KINDS,
     )
 
 
 def title_units(title: str) -> int:
     """The length TikTok counts: UTF-16 code units, so most emoji count twice."""
     return len(title.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def counted(post: Post) -> tuple[Count, ...]:
+    """How long the caption is as TikTok counts it."""
+    return (Count("title", title_units(post.title), LONGEST_TITLE_UNITS),)
+
+
+def quotas(creator: Creator | None) -> tuple[Quota, ...]:
+    """What one account may post in a day; TikTok counts other tools, too, so its own no may come earlier."""
+    return (
+        Quota(
+            "posts",
+            "account",
+            POSTS_A_DAY,
+            24 * 3600.0,
+            f"TikTok takes about {POSTS_A_DAY} posts a day from one account.",
+        ),
+    )
 
 
 def fit(creator: Creator, post: Post) -> Post:
@@ -85,6 +106,11 @@ def check(creator: Creator, post: Post, media: Media) -> dict[str, str]:
     Ask with a fresh Creator and a post that went through `fit`.
     """
     problems: dict[str, str] = {}
+    if post.kind not in ("", *KINDS):
+        return {"kind": "TikTok takes posts and drafts for the inbox."}
+    if post.kind == "inbox":
+        # Everything but the file is chosen in TikTok's own app.
+        return {"media": found} if (found := _media_problem(creator, media)) else {}
     units = title_units(post.title)
     if units > LONGEST_TITLE_UNITS:
         problems["title"] = (

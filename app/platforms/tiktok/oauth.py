@@ -13,12 +13,27 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.errors import HouseError
-from app.platforms.base import App, OnCall, Tokens
+from app.platforms.base import App, Choice, Grant, OnCall, Tokens
 from app.platforms.tiktok import calls, errors
 
-SCOPES: tuple[str, ...] = ("user.info.basic", "user.info.profile", "video.publish", "video.list")
+SCOPE_WORDS = {
+    "user.info.basic": "see whose account it is",
+    "user.info.profile": "see its @name",
+    "video.publish": "post videos",
+    "video.upload": "send drafts to its inbox",
+    "video.list": "read how its videos do",
+}
+SCOPES: tuple[str, ...] = (
+    "user.info.basic",
+    "user.info.profile",
+    "video.publish",
+    "video.upload",
+    "video.list",
+)
 # Without these there is nothing to connect for; the person may untick any of them on TikTok's page.
 NEEDED_SCOPES: tuple[str, ...] = ("user.info.basic", "video.publish")
+# More than an idle house's hour between two looks, and more than the sheet's tenth of the lifetime.
+RENEW_AHEAD_S = 75 * 60
 # Answers after which the new pair may exist at TikTok and not here.
 LOST = ("no_answer", "unreadable_answer")
 
@@ -72,7 +87,12 @@ async def exchange(app: App, code: str, verifier: str, *, on_call: OnCall | None
         raise
 
 
-async def refresh(app: App, refresh_token: str, *, on_call: OnCall | None = None) -> Tokens:
+async def choices(app: App, tokens: Tokens, *, on_call: OnCall | None = None) -> list[Choice]:
+    """The one account that a consent on TikTok covers."""
+    return [Choice(tokens.remote_id, "", "", tokens)]
+
+
+async def refresh(app: App, grant: Grant, refresh_token: str, *, on_call: OnCall | None = None) -> Tokens:
     """Trade the refresh token for a new pair; the old one may be dead the moment this is called.
 
     A lost answer is repeated once with the old token (sheet, section 2.4). Permanent `invalid_grant` means
@@ -90,14 +110,14 @@ async def refresh(app: App, refresh_token: str, *, on_call: OnCall | None = None
     raise AssertionError("the second try returns or raises")
 
 
-async def revoke(app: App, access_token: str, *, on_call: OnCall | None = None) -> None:
+async def revoke(app: App, grant: Grant, *, on_call: OnCall | None = None) -> None:
     """End our permission at TikTok; both tokens die, and a post that still runs ends there.
 
     Permanent `access_token_invalid` means that this token cannot do it any more: refresh, then revoke again.
     """
     meanings = {"invalid_request": "access_token_invalid", "invalid_grant": "access_token_invalid"}
     await calls.ask_oauth(
-        app, "revoke", "/v2/oauth/revoke/", {"token": access_token}, meanings=meanings, on_call=on_call
+        app, "revoke", "/v2/oauth/revoke/", {"token": grant.token}, meanings=meanings, on_call=on_call
     )
 
 
@@ -107,6 +127,7 @@ def _tokens(said: dict[str, Any]) -> Tokens:
             access_token=str(said["access_token"]),
             refresh_token=str(said["refresh_token"]),
             access_expires_in_s=int(said["expires_in"]),
+            renew_in_s=max(int(said["expires_in"]) - RENEW_AHEAD_S, int(said["expires_in"]) // 10),
             refresh_expires_in_s=int(said["refresh_expires_in"]),
             scopes=tuple(scope for scope in str(said.get("scope", "")).split(",") if scope),
             remote_id=str(said["open_id"]),

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from app.errors import HouseError
-from app.platforms.base import App, Handle, Media, OnCall, Post, State, Status
+from app.platforms.base import App, Grant, Handle, Media, OnCall, Post, State, Status
 from app.platforms.tiktok import calls, errors
 from app.platforms.tiktok.chunks import plan
 
@@ -25,19 +25,20 @@ STATES: dict[str, State] = {
     "PUBLISH_COMPLETE": "published",
     "FAILED": "failed",
 }
+INBOX = "inbox"
+IN_INBOX = "It waits in the TikTok app's inbox: open the app there, finish it and post it."
 # TikTok no longer shows us the post; what was last heard of it stands (sheet, sections 4.4 and 7).
 GONE = ("invalid_publish_id", "token_not_authorized_for_specified_publish_id")
 
 
-async def begin(app: App, token: str, post: Post, media: Media, *, on_call: OnCall | None = None) -> Handle:
+async def begin(app: App, grant: Grant, post: Post, media: Media, *, on_call: OnCall | None = None) -> Handle:
     """Announce a post and get the address for its bytes. Each call begins another post; none is shown yet.
 
     Unsure `init_answer_lost` when TikTok may have begun one that we cannot name. Commit the handle before
     anything is sent.
     """
     chunks = plan(media.bytes_total)
-    body = {
-        "post_info": _post_info(post),
+    body: dict[str, Any] = {
         "source_info": {
             "source": "FILE_UPLOAD",
             "video_size": media.bytes_total,
@@ -45,10 +46,13 @@ async def begin(app: App, token: str, post: Post, media: Media, *, on_call: OnCa
             "total_chunk_count": chunks.count,
         },
     }
+    # A draft's words and choices are made in TikTok's own app (sheet, section 4.6).
+    path = "/v2/post/publish/inbox/video/init/"
+    if post.kind != INBOX:
+        path = "/v2/post/publish/video/init/"
+        body["post_info"] = _post_info(post)
     try:
-        found = await calls.ask(
-            app, token, "begin", "/v2/post/publish/video/init/", json=body, on_call=on_call
-        )
+        found = await calls.ask(app, grant, "begin", path, json=body, on_call=on_call)
     except HouseError as error:
         if error.code in ("no_answer", "unreadable_answer") or error.code.startswith("http_5"):
             raise errors.error("init_answer_lost") from error
@@ -60,7 +64,16 @@ async def begin(app: App, token: str, post: Post, media: Media, *, on_call: OnCa
     return Handle(publish_id, upload_url, datetime.now(UTC) + UPLOAD_LIFETIME)
 
 
-async def status(app: App, token: str, handle: Handle, *, on_call: OnCall | None = None) -> Status:
+async def status(
+    app: App,
+    grant: Grant,
+    handle: Handle,
+    post: Post,
+    media: Media,
+    *,
+    since: datetime | None = None,
+    on_call: OnCall | None = None,
+) -> Status:
     """Where the post stands. Reads only; at most 30 a minute and account.
 
     `post_ids` stays empty for posts only their creator sees, and until moderation is through. `error` of a
@@ -69,7 +82,7 @@ async def status(app: App, token: str, handle: Handle, *, on_call: OnCall | None
     asked = {"publish_id": handle.publish_id}
     try:
         found = await calls.ask(
-            app, token, "status", "/v2/post/publish/status/fetch/", json=asked, on_call=on_call
+            app, grant, "status", "/v2/post/publish/status/fetch/", json=asked, on_call=on_call
         )
     except HouseError as error:
         if error.code in GONE:
@@ -82,6 +95,10 @@ async def status(app: App, token: str, handle: Handle, *, on_call: OnCall | None
     ids = found.get("publicaly_available_post_id") or found.get("publicly_available_post_id") or []
     received = found.get("uploaded_bytes")
     reason = str(found.get("fail_reason") or "unknown") if state == "failed" else None
+    if state == "inbox":
+        return Status(
+            "inbox", bytes_received=received if isinstance(received, int) else None, reason=IN_INBOX
+        )
     return Status(
         state=state,
         bytes_received=received if isinstance(received, int) else None,
@@ -89,6 +106,24 @@ async def status(app: App, token: str, handle: Handle, *, on_call: OnCall | None
         reason=reason,
         error=errors.failed(reason) if reason else None,
     )
+
+
+async def after(
+    app: App, grant: Grant, handle: Handle, post: Post, media: Media, *, on_call: OnCall | None = None
+) -> None:
+    """Nothing is left to do on TikTok once a post is out."""
+
+
+async def comment(app: App, grant: Grant, remote_id: str, text: str, *, on_call: OnCall | None = None) -> str:
+    """TikTok takes no comments from other programs (`COMMENTS` is False)."""
+    raise errors.error("comments_not_offered")
+
+
+async def comments(
+    app: App, grant: Grant, remote_id: str, *, on_call: OnCall | None = None
+) -> list[tuple[str, str]]:
+    """TikTok tells no comments to other programs."""
+    return []
 
 
 def link(handle_name: str, post_id: str | None = None) -> str:

@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 
 from app import http
 from app.errors import HouseError, Retryable, Unsure
-from app.platforms.base import App, BeforeLast, Handle, Media, OnCall, OnProgress
+from app.platforms.base import App, BeforeLast, Grant, Handle, Media, OnCall, OnProgress, Post
 from app.platforms.tiktok import calls, errors
 from app.platforms.tiktok.chunks import end_of_chunk
 from app.platforms.tiktok.publish import check_upload_address, status
@@ -30,15 +30,16 @@ UNCLEAR = (403, 404, 408, 416, 425, 429)
 
 async def send(
     app: App,
-    token: str,
+    grant: Grant,
     handle: Handle,
+    post: Post,
     media: Media,
     from_byte: int,
     *,
     on_progress: OnProgress,
     before_last: BeforeLast,
     on_call: OnCall | None = None,
-) -> None:
+) -> Handle | None:
     """Send what is missing from `from_byte` on, in order; returning means that TikTok has all of it.
 
     `from_byte` is 0 or what `status` gave as `bytes_received`. `before_last` is awaited right before the one
@@ -58,7 +59,7 @@ async def send(
             await before_last()
             await _send_last(handle, media, body, on_call)
             # Nothing of the caller's runs after this: what it raised would look like a definite no.
-            return
+            return None
         sends += 1
         try:
             await _send_chunk(handle, media, body, on_call)
@@ -66,12 +67,13 @@ async def send(
         except HouseError as error:
             if error.code not in CUT:
                 raise
-            arrived = await _arrived(app, token, handle, media, at_byte, on_call)
+            arrived = await _arrived(app, grant, handle, post, media, at_byte, on_call)
             if arrived <= at_byte and sends >= SENDS_OF_ONE_CHUNK:
                 raise _cut_off() from error
         if arrived > at_byte:
             sends = 0
         at_byte = arrived
+    return None
 
 
 class _Body:
@@ -170,10 +172,16 @@ async def _put(
 
 
 async def _arrived(
-    app: App, token: str, handle: Handle, media: Media, at_byte: int, on_call: OnCall | None
+    app: App,
+    grant: Grant,
+    handle: Handle,
+    post: Post,
+    media: Media,
+    at_byte: int,
+    on_call: OnCall | None,
 ) -> int:
     """Where to go on after a cut, by TikTok's own count."""
-    now = await status(app, token, handle, on_call=on_call)
+    now = await status(app, grant, handle, post, media, on_call=on_call)
     if now.state in ("published", "inbox"):
         return media.bytes_total
     if now.state == "gone":

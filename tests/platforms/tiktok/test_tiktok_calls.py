@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from tiktok_makers import CUT, Scripted, Watch, a_media, a_post, an_app
+from tiktok_makers import A_GRANT, CUT, Scripted, Watch, a_media, a_post, an_app
 
 from app import metrics
 from app.errors import HouseError, NotYet, Permanent, Refused, Retryable, Unsure
-from app.platforms import Handle, tiktok
+from app.platforms import Grant, Handle, tiktok
 
 pytestmark = pytest.mark.anyio
 TOKEN = "/v2/oauth/token/"
@@ -123,7 +123,7 @@ async def test_every_no_to_a_refresh_has_its_error(
     told: Any, kind: type[HouseError], code: str, tiktok_says: Scripted
 ) -> None:
     tiktok_says.says[TOKEN] = [told]
-    error = await failure(tiktok.refresh(an_app(tiktok_says.url), "rft.old"))
+    error = await failure(tiktok.refresh(an_app(tiktok_says.url), A_GRANT, "rft.old"))
     assert (type(error), error.code) == (kind, code)
     assert len(tiktok_says.requests) == 1
     if code == "invalid_grant":
@@ -134,23 +134,23 @@ async def test_every_no_to_a_refresh_has_its_error(
 async def test_a_lost_refresh_is_repeated_once_with_the_old_token(lost: Any, tiktok_says: Scripted) -> None:
     app = an_app(tiktok_says.url)
     tiktok_says.says[TOKEN] = [lost, (200, PAIR)]
-    assert (await tiktok.refresh(app, "rft.old")).refresh_token == "rft.demo-91c"
+    assert (await tiktok.refresh(app, A_GRANT, "rft.old")).refresh_token == "rft.demo-91c"
     assert b"refresh_token=rft.old" in tiktok_says.requests[-1].body
 
     tiktok_says.says[TOKEN] = [lost, no("invalid_grant")]
-    assert (await failure(tiktok.refresh(app, "rft.old"))).code == "invalid_grant"
+    assert (await failure(tiktok.refresh(app, A_GRANT, "rft.old"))).code == "invalid_grant"
 
     tiktok_says.says[TOKEN] = [lost, lost]
-    error = await failure(tiktok.refresh(app, "rft.old"))
+    error = await failure(tiktok.refresh(app, A_GRANT, "rft.old"))
     assert (type(error), error.code) == (Retryable, "refresh_answer_lost")
 
 
 async def test_revoking_takes_an_empty_answer_and_tells_of_a_dead_token(tiktok_says: Scripted) -> None:
     app = an_app(tiktok_says.url)
     tiktok_says.says["/v2/oauth/revoke/"] = [(200, None), (200, {}), no("invalid_request")]
-    await tiktok.revoke(app, "act.1")
-    await tiktok.revoke(app, "act.1")
-    assert (await failure(tiktok.revoke(app, "act.1"))).code == "access_token_invalid"
+    await tiktok.revoke(app, A_GRANT)
+    await tiktok.revoke(app, A_GRANT)
+    assert (await failure(tiktok.revoke(app, A_GRANT))).code == "access_token_invalid"
 
 
 # Profile and creator
@@ -159,7 +159,7 @@ async def test_revoking_takes_an_empty_answer_and_tells_of_a_dead_token(tiktok_s
 async def test_only_fields_that_were_allowed_are_asked_for(tiktok_says: Scripted) -> None:
     user = {"open_id": "oid", "display_name": "Maya Makes", "avatar_url": "https://x/a.jpg"}
     tiktok_says.says["/v2/user/info/"] = [(200, said({"user": user | {"username": "maya.makes"}}))]
-    profile = await tiktok.profile(an_app(tiktok_says.url), "act.1")
+    profile = await tiktok.profile(an_app(tiktok_says.url), A_GRANT)
     assert (profile.remote_id, profile.handle, profile.display_name) == ("oid", "maya.makes", "Maya Makes")
     request = tiktok_says.requests[-1]
     assert request.headers["authorization"] == "Bearer act.1" and request.method == "GET"
@@ -167,7 +167,7 @@ async def test_only_fields_that_were_allowed_are_asked_for(tiktok_says: Scripted
 
     tiktok_says.says["/v2/user/info/"] = [(200, said({"user": user}))]
     profile = await tiktok.profile(
-        an_app(tiktok_says.url), "act.1", scopes=("user.info.basic", "video.publish")
+        an_app(tiktok_says.url), Grant("act.1", scopes=("user.info.basic", "video.publish"))
     )
     assert profile.handle == "Maya Makes"
     assert "username" not in tiktok_says.requests[-1].query
@@ -187,7 +187,7 @@ async def test_creator_info_is_read_and_its_no_comes_with_http_200(
         "max_video_post_duration_sec": 300,
     }
     tiktok_says.says[CREATOR] = [(200, said(told))]
-    creator = await tiktok.creator(an_app(tiktok_says.url), "act.1", on_call=watch.on_call)
+    creator = await tiktok.creator(an_app(tiktok_says.url), A_GRANT, on_call=watch.on_call)
     assert (creator.handle, creator.stitch_disabled, creator.max_duration_s) == ("maya.makes", True, 300)
     assert creator.privacy_levels == ("PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
     request = tiktok_says.requests[-1]
@@ -200,7 +200,7 @@ async def test_creator_info_is_read_and_its_no_comes_with_http_200(
         ("reached_active_user_cap", NotYet),
     ):
         tiktok_says.says[CREATOR] = [(200, said({}, code))]
-        error = await failure(tiktok.creator(an_app(tiktok_says.url), "act.1", on_call=watch.on_call))
+        error = await failure(tiktok.creator(an_app(tiktok_says.url), A_GRANT, on_call=watch.on_call))
         assert (type(error), error.code, watch.calls[-1].outcome) == (kind, code, code)
 
 
@@ -220,7 +220,7 @@ async def test_creator_info_is_read_and_its_no_comes_with_http_200(
 )
 async def test_junk_is_never_taken_for_success(told: Any, code: str, tiktok_says: Scripted) -> None:
     tiktok_says.says[CREATOR] = [told]
-    error = await failure(tiktok.creator(an_app(tiktok_says.url), "act.verysecret"))
+    error = await failure(tiktok.creator(an_app(tiktok_says.url), Grant("act.verysecret")))
     assert (type(error), error.code) == (Retryable, code)
     assert "verysecret" not in repr(error) + repr(error.__cause__)
 
@@ -237,7 +237,7 @@ async def test_begin_sends_what_the_sheet_asks_for_and_gives_the_handle(
         title="Drei Knoten 😀", disable_duet=True, cover_ms=1500, brand_organic=True, ai_generated=True
     )
     handle = await tiktok.begin(
-        an_app(tiktok_says.url), "act.1", post, a_media(84_539_038), on_call=watch.on_call
+        an_app(tiktok_says.url), A_GRANT, post, a_media(84_539_038), on_call=watch.on_call
     )
     assert (handle.publish_id, handle.upload_url) == ("v_pub_file~v2-1.7421", upload_url)
     assert tiktok_says.requests[-1].json == {
@@ -260,7 +260,7 @@ async def test_begin_sends_what_the_sheet_asks_for_and_gives_the_handle(
         },
     }
     assert "verysecret" not in watch.calls[0].body_redacted and "v_pub_file" in watch.calls[0].body_redacted
-    await tiktok.begin(an_app(tiktok_says.url), "act.1", a_post(), a_media(9))
+    await tiktok.begin(an_app(tiktok_says.url), A_GRANT, a_post(), a_media(9))
     assert "video_cover_timestamp_ms" not in tiktok_says.requests[-1].json["post_info"]
 
 
@@ -269,7 +269,7 @@ async def test_begin_sends_what_the_sheet_asks_for_and_gives_the_handle(
 )
 async def test_a_lost_answer_to_begin_is_told_apart(told: Any, tiktok_says: Scripted) -> None:
     tiktok_says.says[INIT] = [told]
-    error = await failure(tiktok.begin(an_app(tiktok_says.url), "act.1", a_post(), a_media(9)))
+    error = await failure(tiktok.begin(an_app(tiktok_says.url), A_GRANT, a_post(), a_media(9)))
     assert (type(error), error.code) == (Unsure, "init_answer_lost")
 
 
@@ -286,20 +286,20 @@ async def test_a_definite_no_to_begin_is_definite(
     told: Any, kind: type[HouseError], code: str, tiktok_says: Scripted
 ) -> None:
     tiktok_says.says[INIT] = [told]
-    error = await failure(tiktok.begin(an_app(tiktok_says.url), "act.1", a_post(), a_media(9)))
+    error = await failure(tiktok.begin(an_app(tiktok_says.url), A_GRANT, a_post(), a_media(9)))
     assert (type(error), error.code) == (kind, code)
 
 
 async def test_begin_that_never_reached_tiktok_has_begun_nothing(tiktok_says: Scripted) -> None:
     app = an_app("http://127.0.0.1:9")
-    error = await failure(tiktok.begin(app, "act.1", a_post(), a_media(9)))
+    error = await failure(tiktok.begin(app, A_GRANT, a_post(), a_media(9)))
     assert (type(error), error.code) == (Retryable, "not_reached")
 
 
 async def test_an_upload_address_elsewhere_is_refused(tiktok_says: Scripted) -> None:
     told = said({"publish_id": "v_pub~1", "upload_url": "http://evil.net/?upload_token=verysecret"})
     tiktok_says.says[INIT] = [(200, told)]
-    error = await failure(tiktok.begin(an_app(tiktok_says.url), "act.1", a_post(), a_media(9)))
+    error = await failure(tiktok.begin(an_app(tiktok_says.url), A_GRANT, a_post(), a_media(9)))
     assert error.code == "upload_address_refused" and "evil" not in str(error)
 
 
@@ -329,29 +329,31 @@ async def test_status_is_read(
     told: dict[str, Any], state: str, received: int | None, ids: tuple[str, ...], tiktok_says: Scripted
 ) -> None:
     tiktok_says.says[STATUS] = [(200, said(told))]
-    status = await tiktok.status(an_app(tiktok_says.url), "act.1", a_handle())
+    status = await tiktok.status(an_app(tiktok_says.url), A_GRANT, a_handle(), a_post(), a_media(9))
     assert (status.state, status.bytes_received, status.post_ids) == (state, received, ids)
-    assert (status.reason, status.error) == (None, None)
+    assert (status.reason is not None) == (state == "inbox") and status.error is None
     assert tiktok_says.requests[-1].json == {"publish_id": "v_pub_file~v2-1.7421"}
 
 
 async def test_a_failed_post_says_why_and_a_forgotten_one_is_gone(tiktok_says: Scripted) -> None:
     app = an_app(tiktok_says.url)
     tiktok_says.says[STATUS] = [(200, said({"status": "FAILED", "fail_reason": "spam_risk_text"}))]
-    status = await tiktok.status(app, "act.1", a_handle())
+    status = await tiktok.status(app, A_GRANT, a_handle(), a_post(), a_media(9))
     assert (status.state, status.reason) == ("failed", "spam_risk_text")
     assert isinstance(status.error, Permanent) and "caption" in status.error.message
 
     tiktok_says.says[STATUS] = [(200, said({"status": "FAILED"}))]
-    assert (await tiktok.status(app, "act.1", a_handle())).reason == "unknown"
+    assert (await tiktok.status(app, A_GRANT, a_handle(), a_post(), a_media(9))).reason == "unknown"
 
     for code in ("invalid_publish_id", "token_not_authorized_for_specified_publish_id"):
         tiktok_says.says[STATUS] = [(400, said({}, code))]
-        status = await tiktok.status(app, "act.1", a_handle())
+        status = await tiktok.status(app, A_GRANT, a_handle(), a_post(), a_media(9))
         assert (status.state, status.reason, status.error) == ("gone", code, None)
 
     tiktok_says.says[STATUS] = [(200, said({"status": "SOMETHING_NEW"}))]
-    assert (await failure(tiktok.status(app, "act.1", a_handle()))).code == "unreadable_answer"
+    assert (
+        await failure(tiktok.status(app, A_GRANT, a_handle(), a_post(), a_media(9)))
+    ).code == "unreadable_answer"
 
 
 async def test_every_call_is_counted_by_step_and_kind(tiktok_says: Scripted) -> None:
@@ -362,5 +364,5 @@ async def test_every_call_is_counted_by_step_and_kind(tiktok_says: Scripted) -> 
     before = counted("quota"), counted("retry_now")
     tiktok_says.says[CREATOR] = [(200, said({}, "reached_active_user_cap")), CUT]
     for _ in range(2):
-        await failure(tiktok.creator(an_app(tiktok_says.url), "act.1"))
+        await failure(tiktok.creator(an_app(tiktok_says.url), A_GRANT))
     assert (counted("quota"), counted("retry_now")) == (before[0] + 1, before[1] + 1)

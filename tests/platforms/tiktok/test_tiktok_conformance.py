@@ -13,8 +13,8 @@ from tiktok_world import World
 
 from app import http
 from app.errors import Cancelled, HouseError, NotYet, Permanent, Refused, Retryable, Unsure
-from app.platforms import App, Kind, tiktok
-from app.sandbox.faults import FAIL_REASONS
+from app.platforms import App, Grant, Kind, tiktok
+from app.sandbox.tiktok import FAIL_REASONS
 
 pytestmark = pytest.mark.anyio
 NINE = a_media(9)
@@ -59,7 +59,7 @@ async def test_a_person_connects_in_the_browser(app_type: str, world: World) -> 
     tokens = await tiktok.exchange(app, brought["code"], verifier)
     assert tokens.scopes == tiktok.SCOPES == tuple(brought["scopes"].split(","))
     assert (tokens.access_expires_in_s, tokens.refresh_expires_in_s) == (7200, 15_552_000)
-    assert (await tiktok.profile(app, tokens.access_token)).display_name == "Maya Makes"
+    assert (await tiktok.profile(app, tokens.grant)).display_name == "Maya Makes"
 
     error = await failure(tiktok.exchange(app, brought["code"], verifier))
     assert (type(error), error.code) == (Refused, "code_refused")
@@ -86,7 +86,7 @@ async def test_a_wrong_verifier_or_return_address_is_refused_at_exchange(world: 
 async def test_a_wrong_secret_is_the_operators_matter(world: World) -> None:
     account = await world.connect()
     wrong = an_app(world.app.api_base, client_secret="wrong")
-    error = await failure(tiktok.refresh(wrong, account.tokens.refresh_token))
+    error = await failure(tiktok.refresh(wrong, account.grant, account.tokens.refresh_token))
     assert (type(error), error.code) == (Permanent, "invalid_client")
     assert tiktok.verdict(error.code).kind is Kind.PERMANENT
 
@@ -99,9 +99,9 @@ async def test_tokens_live_as_long_as_tiktok_says_and_rotate(
     first = await world.connect()
     assert (first.tokens.access_expires_in_s, first.tokens.refresh_expires_in_s) == lifetimes
     world.ahead_s += lifetimes[0] + 1
-    assert (await failure(tiktok.creator(world.app, first.token))).code == "access_token_invalid"
+    assert (await failure(tiktok.creator(world.app, first.grant))).code == "access_token_invalid"
     second = await world.fresh(first)
-    await tiktok.creator(world.app, second.token)
+    await tiktok.creator(world.app, second.grant)
     error = await failure(world.fresh(first))
     assert (type(error), error.code) == (Permanent, "invalid_grant")
     assert tiktok.verdict(error.code).kind is Kind.AUTHORISATION_LOST
@@ -110,7 +110,7 @@ async def test_tokens_live_as_long_as_tiktok_says_and_rotate(
 async def test_a_refresh_whose_request_was_lost_works_at_once_again(world: World) -> None:
     account = await world.connect()
     await world.arm("drop_before", "token")
-    await tiktok.creator(world.app, (await world.fresh(account)).token)
+    await tiktok.creator(world.app, (await world.fresh(account)).grant)
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "junk_after"])
@@ -131,10 +131,10 @@ async def test_a_refresh_that_tiktok_cannot_serve_now_is_retried_later(world: Wo
 
 async def test_revoking_ends_both_tokens(world: World) -> None:
     account = await world.connect()
-    await tiktok.revoke(world.app, account.token)
-    assert (await failure(tiktok.creator(world.app, account.token))).code == "access_token_invalid"
+    await tiktok.revoke(world.app, account.grant)
+    assert (await failure(tiktok.creator(world.app, account.grant))).code == "access_token_invalid"
     assert (await failure(world.fresh(account))).code == "invalid_grant"
-    assert (await failure(tiktok.revoke(world.app, account.token))).code == "access_token_invalid"
+    assert (await failure(tiktok.revoke(world.app, account.grant))).code == "access_token_invalid"
 
 
 async def test_a_post_still_running_at_revocation_ends_for_want_of_permission(
@@ -142,11 +142,11 @@ async def test_a_post_still_running_at_revocation_ends_for_want_of_permission(
 ) -> None:
     code = await browse(world.app, "")
     tokens = await tiktok.exchange(world.app, code["code"], "")
-    kept = await tiktok.begin(world.app, tokens.access_token, a_post(), NINE)
-    await tiktok.revoke(world.app, tokens.access_token)
+    kept = await tiktok.begin(world.app, tokens.grant, a_post(), NINE)
+    await tiktok.revoke(world.app, tokens.grant)
     code = await browse(world.app, "", creator="1", display_name="")
     tokens = await tiktok.exchange(world.app, code["code"], "")
-    status = await tiktok.status(world.app, tokens.access_token, kept)
+    status = await tiktok.status(world.app, tokens.grant, kept, a_post(), NINE)
     assert (status.state, status.reason) == ("failed", "auth_removed")
     assert isinstance(status.error, Permanent)
 
@@ -159,11 +159,11 @@ async def test_a_dead_token_is_told_by_every_call(world: World, watch: Watch) ->
     kept = await world.begin(account, NINE)
     await world.arm("token_expired")
     for call in (
-        tiktok.profile(world.app, account.token),
-        tiktok.creator(world.app, account.token),
+        tiktok.profile(world.app, account.grant),
+        tiktok.creator(world.app, account.grant),
         world.begin(account, NINE),
         world.status(account, kept),
-        tiktok.creator(world.app, "act.made-up"),
+        tiktok.creator(world.app, Grant("act.made-up")),
     ):
         error = await failure(call)
         assert (type(error), error.code) == (Permanent, "access_token_invalid")
@@ -172,12 +172,12 @@ async def test_a_dead_token_is_told_by_every_call(world: World, watch: Watch) ->
 async def test_a_scope_the_person_unticked_is_missing(world: World) -> None:
     account = await world.connect(scopes=["user.info.basic"])
     assert set(account.tokens.scopes) < set(tiktok.NEEDED_SCOPES)
-    for call in (tiktok.creator(world.app, account.token), world.begin(account, NINE)):
+    for call in (tiktok.creator(world.app, account.grant), world.begin(account, NINE)):
         error = await failure(call)
         assert (type(error), error.code) == (Permanent, "scope_not_authorized")
-    profile = await tiktok.profile(world.app, account.token, scopes=account.tokens.scopes)
+    profile = await tiktok.profile(world.app, account.grant)
     assert profile.handle == "Maya Makes"
-    error = await failure(tiktok.profile(world.app, account.token))
+    error = await failure(tiktok.profile(world.app, Grant(account.grant.token)))
     assert tiktok.verdict(error.code).kind is Kind.AUTHORISATION_LOST
 
 
@@ -192,7 +192,7 @@ async def test_an_account_that_cannot_post_now_says_so_with_200_and_with_403(
     switches: dict[str, Any], code: str, kind: type[HouseError], world: World, watch: Watch
 ) -> None:
     account = await world.connect(**switches)
-    error = await failure(tiktok.creator(world.app, account.token, on_call=watch.on_call))
+    error = await failure(tiktok.creator(world.app, account.grant, on_call=watch.on_call))
     assert (type(error), error.code) == (kind, code)
     error = await failure(world.begin(account, NINE, watch))
     assert (type(error), error.code) == (kind, code)
@@ -203,7 +203,7 @@ async def test_the_sixth_account_of_a_day_hits_the_cap(world: World) -> None:
     for number in range(5):
         await world.begin(await world.connect(f"Person {number}"), NINE)
     sixth = await world.connect("Person 6")
-    for call in (tiktok.creator(world.app, sixth.token), world.begin(sixth, NINE)):
+    for call in (tiktok.creator(world.app, sixth.grant), world.begin(sixth, NINE)):
         error = await failure(call)
         assert (type(error), error.code) == (NotYet, "reached_active_user_cap")
     world.ahead_s += 86_401
@@ -231,7 +231,7 @@ async def test_a_privacy_level_the_account_does_not_offer_is_a_mismatch(world: W
 
 async def test_a_caption_fits_to_the_very_last_utf16_unit(world: World) -> None:
     account = await world.connect()
-    creator = await tiktok.creator(world.app, account.token)
+    creator = await tiktok.creator(world.app, account.grant)
     fits, breaks = "😀" * 1100, "😀" * 1100 + "."
     await world.begin(account, NINE, title=fits)
     error = await failure(world.begin(account, NINE, title=breaks))
@@ -244,7 +244,7 @@ async def test_a_caption_fits_to_the_very_last_utf16_unit(world: World) -> None:
 
 async def test_branded_content_for_oneself_is_refused_by_both(world: World) -> None:
     account = await world.connect()
-    creator = await tiktok.creator(world.app, account.token)
+    creator = await tiktok.creator(world.app, account.grant)
     error = await failure(world.begin(account, NINE, brand_content=True))
     assert (type(error), error.code) == (Permanent, "invalid_param")
     assert "privacy_level" in tiktok.check(creator, a_post(brand_content=True), NINE)
@@ -275,7 +275,7 @@ async def test_one_call_more_than_a_minute_allows_is_told_to_wait(step: str, mos
         if step == "begin":
             await world.begin(account, NINE)
         elif step == "creator":
-            await tiktok.creator(world.app, account.token)
+            await tiktok.creator(world.app, account.grant)
         else:
             await world.status(account, kept)
 
@@ -303,7 +303,7 @@ async def test_an_internal_error_is_retryable_for_reads_and_at_begin(fault: str,
     account = await world.connect()
     await world.arm(fault, "creator_info")
     await world.arm(fault, "init")
-    for call in (tiktok.creator(world.app, account.token), world.begin(account, NINE)):
+    for call in (tiktok.creator(world.app, account.grant), world.begin(account, NINE)):
         error = await failure(call)
         assert (type(error), error.code) == (Retryable, "internal_error")
     assert await world.ledger() == []
@@ -360,7 +360,7 @@ async def test_a_video_outside_the_limits_fails_there_and_is_known_here_beforeha
     facts: dict[str, Any], reason: str, world: World, watch: Watch
 ) -> None:
     account = await world.connect(maxDurationS=60)
-    creator = await tiktok.creator(world.app, account.token)
+    creator = await tiktok.creator(world.app, account.grant)
     assert tiktok.check(creator, tiktok.fit(creator, a_post()), NINE) == {}
     ours = {"content_type": "video/x-matroska"} if "container" in facts else facts
     assert list(tiktok.check(creator, tiktok.fit(creator, a_post()), a_media(9, **ours))) == ["media"]
@@ -374,14 +374,18 @@ async def test_a_video_outside_the_limits_fails_there_and_is_known_here_beforeha
 async def test_no_secret_is_told_of_any_call(world: World, watch: Watch) -> None:
     account = await world.connect()
     kept = await world.begin(account, NINE, watch)
-    fresh = await tiktok.refresh(world.app, account.tokens.refresh_token, on_call=watch.on_call)
+    fresh = await tiktok.refresh(
+        world.app, account.grant, account.tokens.refresh_token, on_call=watch.on_call
+    )
     await world.send(account, kept, NINE, watch)
-    await failure(tiktok.refresh(world.app, account.tokens.refresh_token, on_call=watch.on_call))
-    await tiktok.revoke(world.app, fresh.access_token, on_call=watch.on_call)
+    await failure(
+        tiktok.refresh(world.app, account.grant, account.tokens.refresh_token, on_call=watch.on_call)
+    )
+    await tiktok.revoke(world.app, fresh.grant, on_call=watch.on_call)
     told = repr(watch.calls)
     upload_token = dict(parse_qsl(urlsplit(kept.upload_url).query))["upload_token"]
     for secret in (
-        account.token,
+        account.tokens.access_token,
         account.tokens.refresh_token,
         fresh.access_token,
         fresh.refresh_token,

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tiktok_makers import Watch, a_media, content, sha256_of
+from tiktok_makers import Watch, a_media, a_post, content, sha256_of
 from tiktok_world import World
 
 from app.errors import HouseError, NotYet, Retryable, Unsure
@@ -33,8 +33,8 @@ async def seen_once(world: World, size: int) -> dict[str, Any]:
 
 async def test_a_small_video_goes_the_whole_way(world: World, watch: Watch) -> None:
     account, media = await world.connect(), a_media(3_145_728)
-    profile = await tiktok.profile(world.app, account.token)
-    creator = await tiktok.creator(world.app, account.token)
+    profile = await tiktok.profile(world.app, account.grant)
+    creator = await tiktok.creator(world.app, account.grant)
     assert profile.handle == creator.handle == account.username
     assert profile.remote_id == account.tokens.remote_id
     assert creator.privacy_levels == ("FOLLOWER_OF_CREATOR", "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
@@ -50,6 +50,30 @@ async def test_a_small_video_goes_the_whole_way(world: World, watch: Watch) -> N
     entry = await seen_once(world, 3_145_728)
     assert (entry["title"], entry["account"]) == ("Drei Knoten 😀 #segeln", account.username)
     assert watch.told == ["begin ok", "before last", "send_last ok"]
+
+
+async def test_a_draft_goes_to_the_inbox_and_becomes_a_post_when_its_creator_finishes_it(
+    world: World, watch: Watch
+) -> None:
+    account, media = await world.connect(), a_media(1000)
+    draft = a_post(kind="inbox", title="", privacy_level="")
+    creator = await tiktok.creator(world.app, account.grant)
+    assert tiktok.check(creator, draft, media) == {}
+    kept = await tiktok.begin(world.app, account.grant, draft, media)
+    await world.send(account, kept, media, watch)
+    status = await world.settled(account, kept)
+    assert status.state == "inbox" and status.reason is not None and "open the app" in status.reason
+    assert await world.ledger() == []
+    await world.tell("/drafts", {"publishId": kept.publish_id})
+    assert (await world.settled(account, kept)).state == "published"
+    assert len(await world.ledger()) == 1
+
+
+async def test_a_draft_needs_its_own_scope(world: World) -> None:
+    account = await world.connect(scopes=["user.info.basic", "video.publish"])
+    with pytest.raises(HouseError) as caught:
+        await tiktok.begin(world.app, account.grant, a_post(kind="inbox"), a_media(1000))
+    assert caught.value.code == "scope_not_authorized"
 
 
 async def test_a_public_post_gets_its_id_after_moderation(world: World, watch: Watch) -> None:

@@ -335,7 +335,7 @@ def test_coming_back_from_the_consent_page_without_a_code_is_told_in_plain_words
 
 
 def test_platforms_are_found_by_name() -> None:
-    assert platforms.NAMES == ("tiktok",)
+    assert platforms.NAMES == ("tiktok", "youtube", "instagram", "facebook")
     assert platforms.get("tiktok") is tiktok
     with pytest.raises(NotFound):
         platforms.get("myspace")

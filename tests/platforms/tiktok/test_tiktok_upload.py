@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tiktok_makers import CUT, Scripted, Watch, a_media, an_app, content
+from tiktok_makers import A_GRANT, CUT, Scripted, Watch, a_media, a_post, an_app, content
 
 from app.errors import Cancelled, HouseError, Interrupted, Permanent, Retryable, Unsure
 from app.platforms import Handle, Media, tiktok
@@ -28,8 +28,9 @@ async def sending(world: Scripted, watch: Watch, media: Media, from_byte: int = 
     handle = Handle("v_pub~1", f"{world.url}/video/?upload_id=1&upload_token=verysecret", datetime.now(UTC))
     await tiktok.send(
         an_app(world.url),
-        "act.1",
+        A_GRANT,
         handle,
+        a_post(),
         media,
         from_byte,
         on_progress=watch.on_progress,

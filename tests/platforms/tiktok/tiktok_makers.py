@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app import http
-from app.platforms import App, Call, Media, Post
+from app.platforms import App, Call, Grant, Media, Post
 
+A_GRANT = Grant("act.1")
 BLOCK = bytes(range(256)) * 256
 PIECE_BYTES = 1 << 18
 CUT = "cut"

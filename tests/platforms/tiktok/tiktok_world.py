@@ -14,10 +14,10 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from tiktok_makers import Watch, a_post, an_app
+from tiktok_makers import Watch, a_media, a_post, an_app
 
 from app import http, sandbox
-from app.platforms import App, Handle, Media, Status, Tokens, tiktok
+from app.platforms import App, Grant, Handle, Media, Status, Tokens, tiktok
 from app.sandbox import Settings
 
 GOOD = {
@@ -38,8 +38,8 @@ class Account:
     tokens: Tokens
 
     @property
-    def token(self) -> str:
-        return self.tokens.access_token
+    def grant(self) -> Grant:
+        return self.tokens.grant
 
 
 @dataclass
@@ -78,15 +78,16 @@ class World:
 
     async def begin(self, account: Account, media: Media, watch: Watch | None = None, **post: Any) -> Handle:
         on_call = watch.on_call if watch else None
-        return await tiktok.begin(self.app, account.token, a_post(**post), media, on_call=on_call)
+        return await tiktok.begin(self.app, account.grant, a_post(**post), media, on_call=on_call)
 
     async def send(
         self, account: Account, kept: Handle, media: Media, watch: Watch, from_byte: int = 0
     ) -> None:
         await tiktok.send(
             self.app,
-            account.token,
+            account.grant,
             kept,
+            a_post(),
             media,
             from_byte,
             on_progress=watch.on_progress,
@@ -95,7 +96,7 @@ class World:
         )
 
     async def status(self, account: Account, kept: Handle) -> Status:
-        return await tiktok.status(self.app, account.token, kept)
+        return await tiktok.status(self.app, account.grant, kept, a_post(), a_media(9))
 
     async def settled(self, account: Account, kept: Handle) -> Status:
         """The status a minute later, when processing and moderation are through."""
@@ -103,7 +104,9 @@ class World:
         return await self.status(account, kept)
 
     async def fresh(self, account: Account) -> Account:
-        return replace(account, tokens=await tiktok.refresh(self.app, account.tokens.refresh_token))
+        return replace(
+            account, tokens=await tiktok.refresh(self.app, account.grant, account.tokens.refresh_token)
+        )
 
 
 @contextmanager
