@@ -9,21 +9,26 @@ database's clock counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from app import db
+
+# A day of 25 hours, and an hour to spare.
+LONGEST_S = 26 * 3600.0
 
 
 @dataclass(frozen=True)
 class Limit:
     """At most `most` starts of `key` in any `window_s` seconds; `reason` is the sentence a waiting person
-    reads.
+    reads. With a `zone` it is a calendar day there in place of a window that slides.
     """
 
     key: str
     most: int
     window_s: float
     reason: str
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ async def take(conn: db.Conn, holder: str, limits: list[Limit]) -> Wait | None:
 
 async def _free_at(conn: db.Conn, limit: Limit, now: datetime, *, behind_waiting: bool) -> datetime:
     """The earliest moment at which one more start keeps every window within the limit."""
+    if limit.zone is not None:
+        return await _free_day(conn, limit, now, behind_waiting=behind_waiting)
     before = await db.value(
         conn,
         """
@@ -81,6 +88,38 @@ async def _free_at(conn: db.Conn, limit: Limit, now: datetime, *, behind_waiting
         [limit.key, behind_waiting, limit.most - 1],
     )
     return now if before is None else max(now, before + timedelta(seconds=limit.window_s))
+
+
+async def _free_day(conn: db.Conn, limit: Limit, now: datetime, *, behind_waiting: bool) -> datetime:
+    """Now, or the midnight that begins the first day with a start left."""
+    zone = ZoneInfo(limit.zone or "UTC")
+    today = now.astimezone(zone).date()
+    for ahead in range(366):
+        begins, ends = (
+            datetime.combine(today + timedelta(days=days), time(), zone) for days in (ahead, ahead + 1)
+        )
+        taken = await db.value(
+            conn,
+            """
+            SELECT count(*)
+              FROM limit_grants
+             WHERE key = %s AND (started OR %s) AND at >= %s AND at < %s""",
+            [limit.key, behind_waiting, begins, ends],
+        )
+        if int(taken) < limit.most:
+            return max(now, begins.astimezone(UTC))
+    return now + timedelta(days=366)
+
+
+async def used_today(conn: db.Conn, key: str, zone: str) -> int:
+    """How many starts of this key a calendar day of `zone` has seen until now."""
+    begins = datetime.combine(datetime.now(ZoneInfo(zone)).date(), time(), ZoneInfo(zone))
+    found = await db.value(
+        conn,
+        "SELECT count(*) FROM limit_grants WHERE key = %s AND started AND at >= %s",
+        [key, begins],
+    )
+    return int(found)
 
 
 async def _write(conn: db.Conn, keys: list[str], holder: str, at: datetime, *, started: bool) -> None:
@@ -109,7 +148,7 @@ async def unstart(conn: db.Conn, holder: str, key: str) -> None:
     )
 
 
-async def forget(conn: db.Conn, *, older_than_s: float = 86_400, most: int = 5_000) -> int:
+async def forget(conn: db.Conn, *, older_than_s: float = LONGEST_S, most: int = 5_000) -> int:
     """Remove grants that no window can reach any more, batch after batch; gives how many."""
     gone = 0
     while True:

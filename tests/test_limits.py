@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
@@ -102,3 +103,75 @@ async def test_old_grants_are_forgotten(house: None) -> None:
     await pass_time(100_000)
     async with db.house() as conn:
         assert await limits.forget(conn) == 1
+
+
+PACIFIC = limits.Limit("uploads", 2, 86_400, "two a day on the Pacific coast", "America/Los_Angeles")
+
+
+async def midnight_ahead() -> datetime:
+    async with db.house() as conn:
+        return await db.value(
+            conn,
+            "SELECT (date_trunc('day', now() AT TIME ZONE 'America/Los_Angeles') + interval '1 day')"
+            " AT TIME ZONE 'America/Los_Angeles'",
+        )
+
+
+async def test_a_calendar_day_ends_at_its_own_midnight_and_those_who_wait_fill_the_days_after_in_turn(
+    house: None,
+) -> None:
+    midnight = await midnight_ahead()
+    assert [await take(f"job-{number}", PACIFIC) for number in range(2)] == [None, None]
+    waits = [await take(f"job-{number}", PACIFIC) for number in range(2, 6)]
+    days = [wait.until - midnight for wait in waits if wait is not None]
+    assert days[:2] == [timedelta(0), timedelta(0)]
+    # The day after next begins a day later, or an hour more or less where clocks are changed.
+    assert all(timedelta(hours=23) <= away <= timedelta(hours=25) for away in days[2:]) and len(days) == 4
+    async with db.house() as conn:
+        assert await limits.used_today(conn, "uploads", "America/Los_Angeles") == 2
+
+
+async def test_the_starts_of_yesterday_do_not_count_today(house: None) -> None:
+    assert [await take(f"job-{number}", PACIFIC) for number in range(2)] == [None, None]
+    await pass_time(25 * 3600)
+    assert await take("job-2", PACIFIC) is None
+
+
+TAKER = """
+import asyncio, sys, time
+from app import db, limits
+
+async def main(dsn: str, name: str, wanted: int) -> None:
+    await db.open_pools(dsn, pages=True, most=2)
+    limit = limits.Limit("storm", 40, 0.2, "forty in a fifth of a second")
+    got = 0
+    while got < wanted:
+        async with db.house() as conn:
+            wait = await limits.take(conn, f"{name}-{got}", [limit])
+        if wait is None:
+            got += 1
+        else:
+            await asyncio.sleep(max(0.0, wait.until.timestamp() - time.time()))
+    await db.close_pools()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize("grants", [400, pytest.param(10_000, marks=pytest.mark.storm)])
+async def test_no_window_holds_one_start_too_many_whoever_takes_them(
+    house: None, database: str, grants: int
+) -> None:
+    """Eight processes at once; every window of the ledger of starts is counted afterwards."""
+    takers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", TAKER, database, f"taker-{number}", str(grants // 8)
+        )
+        for number in range(8)
+    ]
+    assert [await taker.wait() for taker in takers] == [0] * 8
+    at = await starts("storm")
+    assert len(at) == grants
+    gaps = [later - first for first, later in zip(at, at[40:], strict=False)]
+    assert min(gaps) >= timedelta(seconds=0.2)
+    print(f"{grants} grants in {(at[-1] - at[0]).total_seconds():.1f} s, least span of 41: {min(gaps)}")

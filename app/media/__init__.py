@@ -25,7 +25,7 @@ from app.media.picture import LOGO_FIT, Fit, Picture, optimise
 from app.media.picture import MAX_BYTES as MOST_PICTURE_BYTES
 from app.media.preview import preview
 from app.media.probe import Probe, probe
-from app.media.profiles import FACEBOOK_REELS, INSTAGRAM_REELS, PROFILES, TIKTOK, YOUTUBE, Profile
+from app.media.profiles import FACEBOOK_REELS, INSTAGRAM_REELS, PROFILES, TIKTOK, YOUTUBE, Profile, together
 from app.media.reading import Chapter, SoundFacts
 from app.media.run import Run
 from app.media.sniff import WANTED_BYTES, Kind, sniff, why_not
@@ -75,6 +75,7 @@ __all__ = [
     "read_captions",
     "read_design",
     "sniff",
+    "together",
     "version",
     "vtt",
     "why_not",

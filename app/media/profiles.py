@@ -6,7 +6,7 @@ made, not what is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from app.media.design import ASPECTS, Design, Frame
@@ -127,6 +127,26 @@ FACEBOOK_REELS = Profile(
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile for profile in (TIKTOK, INSTAGRAM_REELS, YOUTUBE, FACEBOOK_REELS)
 }
+
+
+def together(names: Iterable[str]) -> Profile:
+    """What one file may be that goes to all these platforms: TikTok's profile, which is what we make anyway, within
+    the sides, bytes and bitrate of the others.
+
+    Shape and length stay out: whether a video has those is for each post to say, and no reason to spoil the others.
+    """
+    others = [PROFILES[name] for name in names if name != TIKTOK.name]
+
+    def least(*limits: int | None) -> int | None:
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    return replace(
+        TIKTOK,
+        max_side_px=min(TIKTOK.max_side_px, *(other.max_side_px for other in others), TIKTOK.max_side_px),
+        max_width_px=least(TIKTOK.max_width_px, *(other.max_width_px for other in others)),
+        max_bytes=least(TIKTOK.max_bytes, *(other.max_bytes for other in others)),
+        max_kbps=least(TIKTOK.max_kbps, *(other.max_kbps for other in others)),
+    )
 
 
 def check(probe: Probe, bytes_total: int, profile: Profile) -> list[str]:
