@@ -6,7 +6,6 @@ empty value counts as unset. `.env.example` lists them all.
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
 import re
@@ -20,6 +19,9 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from app import hosts
+from app.hosts import PLATFORM_HOSTS, Registration
 
 POSITIONS = (
     "topleft", "top", "topright",
@@ -102,52 +104,6 @@ class QueueOverride(BaseModel):
     @classmethod
     def _read_running(cls, text: object) -> object:
         return _read_places(text)
-
-
-def _names_several_hosts(url: str) -> bool:
-    """`postgresql://u:p@h1:5432,h2:5433/db`, or hosts in `?host=`; a comma elsewhere says nothing."""
-    parts = urlsplit(url)
-    named = [parts.netloc.rpartition("@")[2], *parse_qs(parts.query).get("host", ())]
-    return any("," in hosts for hosts in named)
-
-
-# Every host of a platform by the name its adapter knows it under: the setting that replaces it, and the real one.
-PLATFORM_HOSTS: Mapping[str, Mapping[str, tuple[str | None, str]]] = {
-    "tiktok": {
-        "auth": ("tiktok_auth_base", "https://www.tiktok.com"),
-        "api": ("tiktok_api_base", "https://open.tiktokapis.com"),
-    },
-    "youtube": {
-        "auth": ("google_auth_base", "https://accounts.google.com"),
-        "token": ("google_token_base", "https://oauth2.googleapis.com"),
-        "api": ("youtube_api_base", "https://www.googleapis.com"),
-        "upload": ("youtube_upload_base", "https://www.googleapis.com"),
-        "analytics": ("youtube_analytics_base", "https://youtubeanalytics.googleapis.com"),
-    },
-    "instagram": {
-        "auth": ("instagram_auth_base", "https://www.instagram.com"),
-        "token": ("instagram_token_base", "https://api.instagram.com"),
-        "api": ("instagram_api_base", "https://graph.instagram.com"),
-        "facebook_auth": ("facebook_auth_base", "https://www.facebook.com"),
-        "facebook_api": ("facebook_api_base", "https://graph.facebook.com"),
-        "upload": ("meta_upload_base", "https://rupload.facebook.com"),
-    },
-    "facebook": {
-        "auth": ("facebook_auth_base", "https://www.facebook.com"),
-        "api": ("facebook_api_base", "https://graph.facebook.com"),
-        "video": ("facebook_video_base", "https://graph-video.facebook.com"),
-        "upload": ("meta_upload_base", "https://rupload.facebook.com"),
-    },
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Registration:
-    """Our registration at a platform, as far as the environment gives it."""
-
-    client_key: str
-    client_secret: str = dataclasses.field(repr=False)
-    redirect_uri: str
 
 
 NO_OVERRIDE = QueueOverride(together=None, tries=None, first_wait_s=None)
@@ -303,18 +259,14 @@ class Config(BaseModel):
     def _postgres_address(cls, url: str | None) -> str | None:
         if url is not None and urlsplit(url).scheme not in ("postgres", "postgresql"):
             raise ValueError("must start with postgresql://")
-        if url is not None and _names_several_hosts(url):
+        if url is not None and hosts.names_several(url):
             wanted = parse_qs(urlsplit(url).query).get("target_session_attrs", [""])[-1]
             # Else whoever answers first is taken, and a standby refuses every change.
             if wanted not in ("read-write", "primary"):
                 raise ValueError("names several hosts and needs target_session_attrs=read-write")
         return url
 
-    @field_validator("public_url", "sandbox_url", "s3_endpoint_url", "s3_public_url", "tiktok_auth_base",
-                     "tiktok_api_base", "google_auth_base", "google_token_base", "youtube_api_base",
-                     "youtube_upload_base", "youtube_analytics_base", "instagram_auth_base",
-                     "instagram_token_base", "instagram_api_base", "facebook_auth_base", "facebook_api_base",
-                     "facebook_video_base", "meta_upload_base")  # fmt: skip
+    @field_validator("public_url", "sandbox_url", "s3_endpoint_url", "s3_public_url", *hosts.SETTINGS)
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
@@ -419,13 +371,9 @@ class Config(BaseModel):
         The consent page is opened by the browser, so the simulator's stands under the address that people open.
         """
         simulated = self.simulates(platform) if simulated is None else simulated
-        found: dict[str, str] = {}
-        for name, (setting, host) in PLATFORM_HOSTS[platform].items():
-            own = getattr(self, setting) if setting else None
-            root = f"{self.base_url}/sandbox" if name.endswith("auth") else self.sandbox_base
-            folder = platform if platform == "tiktok" else f"{platform}/{name}"
-            found[name] = own or (f"{root}/{folder}" if simulated else host)
-        return found
+        own = {name: getattr(self, name) for name in Config.model_fields if name.endswith("_base")}
+        roots = (f"{self.base_url}/sandbox", self.sandbox_base) if simulated else None
+        return hosts.bases(platform, own, roots)
 
     @property
     def redis(self) -> str | None:

@@ -6,7 +6,7 @@ Adding one adds its package and one line here. Knows no row, no job and no setti
 from __future__ import annotations
 
 from app.errors import NotFound
-from app.platforms import facebook, registry, tiktok, youtube
+from app.platforms import facebook, instagram, registry, tiktok, youtube
 from app.platforms.base import (
     App,
     Call,
@@ -34,6 +34,7 @@ from app.platforms.base import (
 _PLATFORMS: dict[str, Platform] = {
     "tiktok": tiktok,
     "youtube": youtube,
+    "instagram": instagram,
     "facebook": facebook,
 }
 NAMES: tuple[str, ...] = tuple(_PLATFORMS)

@@ -184,7 +184,7 @@ class Post:
     """What the creator chose for one post. `cover_ms` None means the first frame.
 
     `title` is what people read under a post on TikTok and Instagram; YouTube has a title and a description;
-    Facebook shows the description, or the title when that is empty. `kind` is video, reel, story, image or
+    Facebook shows the description, or the title when that is empty. `pictures` are the further ones of a carousel. `kind` is video, reel, story, image or
     carousel; empty leaves it to the adapter. `native_at` (RFC 3339) is YouTube's own scheduling.
     """
 
@@ -209,6 +209,7 @@ class Post:
     first_comment: str = ""
     native_at: str = ""
     use_cover: bool = False
+    pictures: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What differs from the defaults, and always title and privacy level: code before this one reads it, too."""
@@ -223,13 +224,12 @@ class Post:
     def from_json(cls, kept: Mapping[str, Any]) -> Post:
         """Read what `to_json` made; words it does not know (of newer code) are left out."""
         known = {each.name for each in fields(cls)}
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in kept.items()
-                if name in known
-            }
-        )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in kept.items()
+            if name in known
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True)

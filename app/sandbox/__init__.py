@@ -15,11 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import control, pages, tiktok
-from app.sandbox.tiktok.calls import envelope
-from app.sandbox.world import Probe, Settings, World
+from app.sandbox import control, facebook, instagram, pages, tiktok, world, youtube
+from app.sandbox.world import Platform, Probe, Settings, World
 
-__all__ = ["Probe", "Settings", "World", "create"]
+__all__ = ["PLATFORMS", "Probe", "Settings", "World", "create"]
+
+# A platform that is added stands here, and nowhere else in the world.
+PLATFORMS: tuple[Platform, ...] = (tiktok, youtube, instagram, facebook)
+for platform in PLATFORMS:
+    world.knows(platform.NAME, platform.DEFAULTS)
 
 
 def create(
@@ -40,23 +44,26 @@ def create(
             Route("/", control.index, methods=["GET"]),
             Route("/accounts", control.accounts, methods=["POST"]),
             Route("/apps", control.apps, methods=["POST"]),
-            Route("/drafts", control.drafts, methods=["POST"]),
             Route("/faults", control.armed_faults, methods=["GET", "POST", "DELETE"]),
             Route("/ledger", control.ledger, methods=["GET"]),
             Route(pages.STYLESHEET, pages.stylesheet, methods=["GET"]),
-            *tiktok.routes(),
+            *(route for platform in PLATFORMS for route in platform.routes()),
         ],
         exception_handlers={HTTPException: _refused},
     )
     app.router.redirect_slashes = False  # the platforms know each address in one spelling only
-    app.state.world = World(home, base_url.rstrip("/"), probe, clock, settings or Settings())
+    app.state.world = World(
+        home, base_url.rstrip("/"), probe, clock, settings or Settings(), platforms=PLATFORMS
+    )
     return app
 
 
 async def _refused(request: Request, problem: Exception) -> Response:
     status = problem.status_code if isinstance(problem, HTTPException) else 500
-    if "/tiktok/" in request.url.path:
-        return envelope({}, status, "invalid_request", "There is no such address or method.")
+    for platform in PLATFORMS:
+        if f"/{platform.NAME}/" in request.url.path and hasattr(platform, "no_such_address"):
+            refused: Response = platform.no_such_address(status)
+            return refused
     return JSONResponse(
         {"error": {"code": "not_found", "message": "There is nothing here.", "fields": {}}}, status
     )

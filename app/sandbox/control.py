@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import fields
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,14 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.sandbox import faults, later, pages
+from app.sandbox.answering import TooLarge, body_of, expire_tokens, world_of
 from app.sandbox.faults import BadFault
-from app.sandbox.tiktok import checks, posts
-from app.sandbox.tiktok.calls import SCOPES, Problem, body_of, expire_tokens, world_of
-from app.sandbox.tiktok.oauth import issue_code
 from app.sandbox.world import (
     App,
     Creator,
-    Switches,
+    Platform,
     World,
     app_of,
     change_app,
@@ -29,17 +27,6 @@ from app.sandbox.world import (
     open_id,
 )
 
-PLATFORMS = ("tiktok",)
-SWITCHES: dict[str, tuple[str, type]] = {
-    "private": ("private", bool),
-    "maxDurationS": ("max_duration_s", int),
-    "commentDisabled": ("comment_disabled", bool),
-    "duetDisabled": ("duet_disabled", bool),
-    "stitchDisabled": ("stitch_disabled", bool),
-    "banned": ("banned", bool),
-    "postsLast24h": ("posts_last_24h", int),
-    "pendingDrafts": ("pending_drafts", int),
-}
 APP_CHANGES: dict[str, tuple[str, type]] = {
     "audited": ("audited", bool),
     "appType": ("app_type", str),
@@ -56,14 +43,16 @@ class Wrong(Exception):
     """What a tester asked for cannot be done; the message says why."""
 
 
-def _no(status: int, code: str, message: str) -> Response:
+def no(status: int, code: str, message: str) -> Response:
+    """The control desk's own refusal; the platforms have theirs."""
     return JSONResponse({"error": {"code": code, "message": message, "fields": {}}}, status)
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def asked(request: Request) -> dict[str, Any]:
+    """The JSON object a tester sent; raises Wrong when it is none."""
     try:
         body = json.loads(await body_of(request) or b"{}")
-    except (ValueError, Problem):
+    except (ValueError, TooLarge):
         raise Wrong("The body must be JSON.") from None
     if not isinstance(body, dict):
         raise Wrong("The body must be a JSON object.")
@@ -84,34 +73,41 @@ def _picked(body: dict[str, Any], known: dict[str, tuple[str, type]], also: set[
     return {own: body[name] for name, (own, _) in known.items() if name in body}
 
 
+def _platform(world: World, name: object) -> Platform:
+    found = next((each for each in world.platforms if name == each.NAME), None)
+    if found is None:
+        raise Wrong(f"`platform` must be one of: {', '.join(each.NAME for each in world.platforms)}.")
+    return found
+
+
 async def accounts(request: Request) -> Response:
     """POST: a new creator with an approved one-use code; with `username`, change that creator's switches."""
     world = world_of(request)
     try:
-        body = await _body(request)
-        switches = _picked(body, SWITCHES, {"platform", "displayName", "scopes", "username", "clientKey"})
-        if body.get("platform") not in PLATFORMS:
-            raise Wrong(f"`platform` must be one of: {', '.join(PLATFORMS)}.")
+        body = await asked(request)
+        platform = _platform(world, body.get("platform"))
+        known = {"platform", "displayName", "scopes", "username", "clientKey"}
+        switches = _picked(body, platform.SWITCHES, known)
         if "username" in body:
-            changed = await world.write(change_creator, str(body["username"]), switches)
+            changed = await world.write(change_creator, platform.NAME, str(body["username"]), switches)
             if changed is None:
-                return _no(404, "not_found", "There is no such creator.")
-            return JSONResponse({"account": _account(changed, world.settings.client_key)})
+                return no(404, "not_found", "There is no such creator.")
+            return JSONResponse({"account": _account(platform, changed, world.settings.client_key)})
         name = body.get("displayName")
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100:
             raise Wrong("`displayName` must be 1 to 100 characters.")
-        scopes = body.get("scopes", list(SCOPES))
-        if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(SCOPES):
-            raise Wrong(f"`scopes` must be a list out of: {', '.join(SCOPES)}.")
+        scopes = body.get("scopes", list(platform.SCOPES))
+        if not isinstance(scopes, list) or not scopes or not set(map(str, scopes)) <= set(platform.SCOPES):
+            raise Wrong(f"`scopes` must be a list out of: {', '.join(platform.SCOPES)}.")
         client_key = str(body.get("clientKey", world.settings.client_key))
         made = await world.write(
-            _make_account, world, client_key, name.strip(), Switches(**switches), tuple(scopes)
+            _make_account, world, platform, client_key, name.strip(), switches, tuple(scopes)
         )
     except Wrong as wrong:
-        return _no(400, "refused", str(wrong))
+        return no(400, "refused", str(wrong))
     code, creator = made
     return JSONResponse(
-        {"code": code, "scopes": scopes, "account": _account(creator, client_key)},
+        {"code": code, "scopes": scopes, "account": _account(platform, creator, client_key)},
         201,
         {"cache-control": "no-store"},
     )
@@ -120,25 +116,26 @@ async def accounts(request: Request) -> Response:
 def _make_account(
     conn: sqlite3.Connection,
     world: World,
+    platform: Platform,
     client_key: str,
     name: str,
-    switches: Switches,
+    switches: dict[str, Any],
     scopes: tuple[str, ...],
 ) -> tuple[str, Creator]:
     if app_of(conn, world.settings, client_key) is None:
         raise Wrong("There is no app with this `clientKey`.")
     at = world.clock()
-    creator = make_creator(conn, "tiktok", name, switches, at)
-    return issue_code(conn, world, client_key, creator.id, scopes, at), creator
+    creator = make_creator(conn, platform.NAME, name, replace(platform.DEFAULTS, **switches), at)
+    return platform.connect(conn, world, client_key, creator, scopes, at), creator
 
 
-def _account(creator: Creator, client_key: str) -> dict[str, Any]:
+def _account(platform: Platform, creator: Creator, client_key: str) -> dict[str, Any]:
     return {
-        "platform": "tiktok",
+        "platform": platform.NAME,
         "username": creator.username,
         "displayName": creator.display_name,
         "openId": open_id(client_key, creator.id),
-        **{name: getattr(creator.switches, own) for name, (own, _) in SWITCHES.items()},
+        **{name: getattr(creator.switches, own) for name, (own, _) in platform.SWITCHES.items()},
     }
 
 
@@ -146,17 +143,27 @@ async def apps(request: Request) -> Response:
     """POST: change an app, or register another one by giving a new `clientKey` its own `clientSecret`."""
     world = world_of(request)
     try:
-        body = await _body(request)
-        changes = _picked(body, APP_CHANGES, {"clientKey"})
+        body = await asked(request)
+        known = APP_CHANGES | _app_switches(world)
+        changes = _picked(body, known, {"clientKey"})
         if changes.get("app_type", "web") not in ("web", "desktop"):
             raise Wrong("`appType` must be web or desktop.")
         app = await world.write(
             _change, world, str(body.get("clientKey", world.settings.client_key)), changes
         )
     except Wrong as wrong:
-        return _no(400, "refused", str(wrong))
+        return no(400, "refused", str(wrong))
     shown = {name: getattr(app, own) for name, (own, _) in APP_CHANGES.items() if name != "clientSecret"}
+    shown |= {name: app.more[own] for name, (own, _) in _app_switches(world).items() if own in app.more}
     return JSONResponse({"app": {"clientKey": app.client_key, **shown}})
+
+
+def _app_switches(world: World) -> dict[str, tuple[str, type]]:
+    """What single platforms let a tester choose per app."""
+    found: dict[str, tuple[str, type]] = {}
+    for platform in world.platforms:
+        found |= getattr(platform, "APP_SWITCHES", {})
+    return found
 
 
 def _change(conn: sqlite3.Connection, world: World, client_key: str, changes: dict[str, Any]) -> App:
@@ -164,7 +171,7 @@ def _change(conn: sqlite3.Connection, world: World, client_key: str, changes: di
         raise Wrong("A new app needs a `clientSecret`.")
     change_app(conn, client_key, changes)
     app = app_of(conn, world.settings, client_key)
-    assert app is not None and {each.name for each in fields(App)} >= set(changes)
+    assert app is not None
     return app
 
 
@@ -176,68 +183,57 @@ async def armed_faults(request: Request) -> Response:
     if request.method == "GET":
         return JSONResponse({"faults": [each.as_json() for each in await world.read(faults.armed)]})
     try:
-        wanted = faults.wanted(await _body(request))
+        wanted = faults.wanted(await asked(request), world.platforms)
     except (Wrong, BadFault) as wrong:
-        return _no(400, "refused", str(wrong))
+        return no(400, "refused", str(wrong))
     at = world.clock()
     if wanted.step == "now":
         account = (wanted.account,) if wanted.account is not None else None
-        return JSONResponse(
-            {"fault": wanted.as_json(), "expired": await world.write(expire_tokens, account, at)}, 201
-        )
+        expired = await world.write(expire_tokens, account, at, wanted.platform)
+        return JSONResponse({"fault": wanted.as_json(), "expired": expired}, 201)
     return JSONResponse({"fault": (await world.write(faults.arm, wanted, at)).as_json()}, 201)
 
 
-async def drafts(request: Request) -> Response:
-    """POST {publishId}: the person opens the draft in their inbox and posts it."""
-    world = world_of(request)
-    try:
-        body = await _body(request)
-    except Wrong as wrong:
-        return _no(400, "refused", str(wrong))
-    post = await world.read(posts.by_publish_id, str(body.get("publishId", "")))
-    if post is None:
-        return _no(404, "not_found", "There is no such draft.")
-    post = await checks.checked(world, post)
-    if post.state(world.clock()) != "SEND_TO_USER_INBOX":
-        return _no(409, "wrong_state", "This is no draft in an inbox.")
-    await world.write(posts.send_on, post, world.clock())
-    return JSONResponse({"publishId": post.publish_id, "status": "PUBLISH_COMPLETE"})
-
-
 async def ledger(request: Request) -> Response:
-    """What the world has seen, oldest first; `all=1` adds what was rejected or unfinished, and the calls."""
+    """What the world has seen, oldest first; `all=1` adds what was rejected or unfinished, and the calls.
+
+    Without `platform` it lists all of them, and the calls by platform.
+    """
     world = world_of(request)
     await later.settle(world)
-    await checks.check_all(world)
-    platform = request.query_params.get("platform")
-    if platform not in PLATFORMS:
-        return _no(400, "refused", f"`platform` must be one of: {', '.join(PLATFORMS)}.")
+    await world.settle()
+    name = request.query_params.get("platform")
     try:
+        concerned = world.platforms if name is None else (_platform(world, name),)
         since = _moment(request.query_params.get("since", "0"))
+    except Wrong as wrong:
+        return no(400, "refused", str(wrong))
     except ValueError:
-        return _no(400, "refused", "`since` must be a time: seconds since 1970, or ISO 8601.")
-    entries = await world.read(_entries, platform, since)
+        return no(400, "refused", "`since` must be a time: seconds since 1970, or ISO 8601.")
+    entries = await world.read(_entries, name, since)
     seen = [entry for entry in entries if entry["rejected"] is None and not entry["draft"]]
     answer: dict[str, Any] = {"posts": [_listed(entry) for entry in seen]}
     if request.query_params.get("all") == "1":
         others = [entry for entry in entries if entry not in seen]
         answer["rejected"] = [_listed(e) | {"reason": e["rejected"]} for e in others if e["rejected"]]
         answer["drafts"] = [_listed(entry) for entry in others if not entry["rejected"]]
-        answer["incomplete"] = [
-            {"publishId": post.publish_id, "title": post.title, "receivedBytes": post.received_bytes,
-             "bytes": post.total_bytes, "reason": post.verdict, "at": _shown(post.created_at)}
-            for post in await world.read(posts.unfinished) if post.created_at >= since
-        ]  # fmt: skip
-        answer["calls"] = await world.read(_calls, platform)
+        answer["incomplete"] = await _incomplete(world, concerned, since)
+        calls = {each.NAME: await world.read(_calls, each.NAME) for each in concerned}
+        answer["calls"] = calls if name is None else calls[name]
     return JSONResponse(answer)
 
 
-def _entries(conn: sqlite3.Connection, platform: str, since: float) -> list[dict[str, Any]]:
+async def _incomplete(world: World, concerned: tuple[Platform, ...], since: float) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for platform in concerned:
+        if hasattr(platform, "unfinished"):
+            found += [each for each in await platform.unfinished(world) if each["at"] >= since]
+    return [each | {"at": _shown(each["at"])} for each in found]
+
+
+def _entries(conn: sqlite3.Connection, platform: str | None, since: float) -> list[dict[str, Any]]:
     rows = conn.execute(
-        "SELECT l.*, l.kind IN ('inbox', 'photo_inbox') AND p.sent_on_at IS NULL AS draft"
-        "  FROM ledger l JOIN posts p ON p.publish_id = l.publish_id"
-        " WHERE l.platform = ? AND l.at >= ? ORDER BY l.at, l.number",
+        "SELECT * FROM ledger WHERE platform = coalesce(?, platform) AND at >= ? ORDER BY at, number",
         (platform, since),
     )
     return [dict(row) for row in rows]
@@ -268,15 +264,35 @@ def _moment(text: str) -> float:
 async def index(request: Request) -> Response:
     world = world_of(request)
     await later.settle(world)
-    await checks.check_all(world)
+    await world.settle()
     counts: dict[str, int] = {}
-    for entry in await world.read(_entries, "tiktok", 0.0):
+    for entry in await world.read(_entries, None, 0.0):
         if entry["rejected"] is None and not entry["draft"]:
             counts[entry["account"]] = counts.get(entry["account"], 0) + 1
+    labels = [each.LABEL for each in world.platforms]
     values = {
-        "creators": await world.read(creators, "tiktok"),
+        "label": " or ".join(filter(None, (", ".join(labels[:-1]), labels[-1]))),
+        "platforms": [
+            {"name": each.NAME, "label": each.LABEL, "creators": await world.read(_told, each)}
+            for each in world.platforms
+        ],
         "faults": await world.read(faults.armed),
         "app": await world.read(app_of, world.settings, world.settings.client_key),
         "counts": counts,
     }
     return pages.page(request, "index.html", values)
+
+
+def _told(conn: sqlite3.Connection, platform: Platform) -> list[tuple[Creator, str]]:
+    """This platform's creators, each with the switches that differ from a new creator's."""
+    return [
+        (
+            creator,
+            ", ".join(
+                f"{name}: {getattr(creator.switches, own)}"
+                for name, (own, _) in platform.SWITCHES.items()
+                if getattr(creator.switches, own) != getattr(platform.DEFAULTS, own)
+            ),
+        )
+        for creator in creators(conn, platform.NAME)
+    ]

@@ -1,7 +1,8 @@
 """Armed faults: what goes wrong, where, how often. Shared by all platforms; each call of theirs asks here.
 
 Line faults concern a call and its answer; outcome faults what becomes of a post once its last byte is in. A
-fault without `times` and `rate` fires once.
+fault without `times` and `rate` fires once. A fault with a `platform` leaves the others alone. Which steps and
+which reasons of failure there are, each platform says itself.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import random
 import secrets
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from app.sandbox.world import Platform
 
 LINE = {
     "drop_before": "the connection is cut before anything is done",
@@ -18,6 +22,7 @@ LINE = {
     "error_before": "5xx, nothing done",
     "error_after": "the act is done, the answer is a 5xx",
     "junk_after": "the act is done, the answer is 200 with an HTML page",
+    "blocked_after": "the act is done, the answer says that there were too many calls",
     "slow": "the act is done, the answer comes `seconds` later",
     "rate_limit": "429, nothing done",
     "token_expired": "the account's access tokens die: at once, or with `step` right before that call",
@@ -33,37 +38,6 @@ SHORTHAND: dict[str, dict[str, str]] = {
     "spam_risk_text": {"fault": "fail", "reason": "spam_risk_text"},
     "stored_no_answer": {"fault": "drop_after", "step": "upload"},
 }
-FAIL_REASONS = (
-    "file_format_check_failed",
-    "duration_check_failed",
-    "frame_rate_check_failed",
-    "picture_size_check_failed",
-    "internal",
-    "video_pull_failed",
-    "photo_pull_failed",
-    "publish_cancelled",
-    "auth_removed",
-    "spam_risk_too_many_posts",
-    "spam_risk_user_banned_from_posting",
-    "spam_risk_text",
-    "spam_risk",
-)
-# `last_chunk` is the upload call that completes a post: it also counts as `upload`.
-STEPS = (
-    "any",
-    "authorize",
-    "token",
-    "revoke",
-    "creator_info",
-    "init",
-    "upload",
-    "last_chunk",
-    "status",
-    "cancel",
-    "user_info",
-    "list",
-    "query",
-)
 DEFAULT_SECONDS = {
     "slow": 5.0,
     "act_after_cut": 5.0,
@@ -86,6 +60,7 @@ class Fault:
     seed: str = "0"
     seconds: float = 0.0
     reason: str | None = None
+    platform: str | None = None
     id: int = 0
     seen: int = 0
     fired: int = 0
@@ -94,7 +69,12 @@ class Fault:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def wanted(body: Any) -> Fault:
+def steps_of(platforms: Iterable[Platform]) -> tuple[str, ...]:
+    """The calls a fault may hit: those of all these platforms, each name once."""
+    return tuple(dict.fromkeys(["any", *(step for each in platforms for step in each.STEPS)]))
+
+
+def wanted(body: Any, platforms: tuple[Platform, ...]) -> Fault:
     """The fault a tester asks for, checked; raises BadFault with a sentence. Arms nothing."""
     if not isinstance(body, dict):
         raise BadFault("The body must be a JSON object.")
@@ -103,13 +83,14 @@ def wanted(body: Any) -> Fault:
     }  # fmt: skip
     if unknown:
         raise BadFault(f"Unknown field: {', '.join(sorted(unknown))}.")
+    concerned = _concerned(body.get("platform"), platforms)
     body = {**body, **SHORTHAND.get(str(body.get("fault")), {})}
     fault = body.get("fault")
     if fault not in LINE and fault not in OUTCOME:
         raise BadFault(f"`fault` must be one of: {', '.join([*LINE, *OUTCOME, *SHORTHAND])}.")
     step = body.get("step") or ("now" if fault == "token_expired" else "any")
-    if step not in STEPS and step != "now":
-        raise BadFault(f"`step` must be one of: {', '.join(STEPS)}.")
+    if step not in steps_of(concerned) and step != "now":
+        raise BadFault(f"`step` must be one of: {', '.join(steps_of(concerned))}.")
     times, rate = body.get("times"), body.get("rate")
     if times is not None and (type(times) is not int or times < 1):
         raise BadFault("`times` must be a whole number of at least 1.")
@@ -118,8 +99,12 @@ def wanted(body: Any) -> Fault:
     seconds = body.get("seconds", body.get("afterS", DEFAULT_SECONDS.get(fault, 0.0)))
     if not _number(seconds) or seconds < 0:
         raise BadFault("`seconds` (or `afterS`) must be 0 or more.")
-    if fault == "fail" and body.get("reason") not in FAIL_REASONS:
-        raise BadFault(f"`reason` must be one of: {', '.join(FAIL_REASONS)}.")
+    reasons = tuple(dict.fromkeys(reason for each in concerned for reason in each.FAIL_REASONS))
+    if fault == "fail" and body.get("reason") not in reasons:
+        raise BadFault(f"`reason` must be one of: {', '.join(reasons)}.")
+    knowing = [each.NAME for each in concerned if body.get("reason") in each.FAIL_REASONS]
+    # A reason that one platform alone knows can hit nobody else.
+    platform = knowing[0] if fault == "fail" and len(knowing) == 1 else body.get("platform")
     if body.get("account") is not None and not isinstance(body["account"], str):
         raise BadFault("`account` must be a username.")
     return Fault(
@@ -131,7 +116,15 @@ def wanted(body: Any) -> Fault:
         seed=str(body.get("seed", secrets.token_hex(8))),
         seconds=float(seconds),
         reason=body.get("reason") if fault == "fail" else None,
+        platform=platform,
     )
+
+
+def _concerned(name: object, platforms: tuple[Platform, ...]) -> tuple[Platform, ...]:
+    found = tuple(each for each in platforms if name in (None, each.NAME))
+    if not found:
+        raise BadFault(f"`platform` must be one of: {', '.join(each.NAME for each in platforms)}.")
+    return found
 
 
 def _number(value: object) -> bool:
@@ -140,17 +133,17 @@ def _number(value: object) -> bool:
 
 def arm(conn: sqlite3.Connection, fault: Fault, at: float) -> Fault:
     cursor = conn.execute(
-        "INSERT INTO faults (fault, step, account, remaining, rate, seed, seconds, reason, armed_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO faults (fault, step, account, remaining, rate, seed, seconds, reason, platform, armed_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (fault.fault, fault.step, fault.account, fault.remaining, fault.rate, fault.seed, fault.seconds,
-         fault.reason, at),
+         fault.reason, fault.platform, at),
     )  # fmt: skip
     return next(each for each in armed(conn) if each.id == cursor.lastrowid)
 
 
 def armed(conn: sqlite3.Connection) -> list[Fault]:
     rows = conn.execute(
-        "SELECT id, fault, step, account, remaining, rate, seed, seconds, reason, seen, fired"
+        "SELECT id, fault, step, account, remaining, rate, seed, seconds, reason, platform, seen, fired"
         " FROM faults WHERE remaining IS NULL OR remaining > 0 ORDER BY id"
     )
     return [Fault(**dict(row)) for row in rows]
@@ -160,24 +153,28 @@ def clear(conn: sqlite3.Connection) -> int:
     return conn.execute("DELETE FROM faults").rowcount
 
 
-def take_line(conn: sqlite3.Connection, steps: tuple[str, ...], accounts: tuple[str, ...]) -> Fault | None:
+def take_line(
+    conn: sqlite3.Connection, platform: str, steps: tuple[str, ...], accounts: tuple[str, ...]
+) -> Fault | None:
     """The fault that hits this call, if one does: the first armed one whose turn it is."""
     for fault in armed(conn):
         if (
             fault.fault in LINE
             and (fault.step == "any" or fault.step in steps)
-            and _fires(conn, fault, accounts)
+            and _fires(conn, fault, platform, accounts)
         ):
             return fault
     return None
 
 
-def take_outcome(conn: sqlite3.Connection, accounts: tuple[str, ...]) -> list[Fault]:
+def take_outcome(conn: sqlite3.Connection, platform: str, accounts: tuple[str, ...]) -> list[Fault]:
     """Every fault that hits the post now complete."""
-    return [each for each in armed(conn) if each.fault in OUTCOME and _fires(conn, each, accounts)]
+    return [each for each in armed(conn) if each.fault in OUTCOME and _fires(conn, each, platform, accounts)]
 
 
-def _fires(conn: sqlite3.Connection, fault: Fault, accounts: tuple[str, ...]) -> bool:
+def _fires(conn: sqlite3.Connection, fault: Fault, platform: str, accounts: tuple[str, ...]) -> bool:
+    if fault.platform not in (None, platform):
+        return False
     if fault.account is not None and fault.account not in accounts:
         return False
     # The nth call of a seed always falls out the same, whichever process serves it.

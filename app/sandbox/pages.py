@@ -19,7 +19,10 @@ STYLESHEET = "/tiktok/consent.css"
 def page(
     request: Request, name: str, values: dict[str, Any], status: int = 200, form_to: str = ""
 ) -> Response:
-    """Render one page. `form_to` is the origin a form's answer may redirect to besides our own."""
+    """Render one page; `values["label"]` is the platform it stands for.
+
+    `form_to` is the origin a form's answer may redirect to besides our own.
+    """
     root = request.scope.get("root_path", "")
     html = TEMPLATES.get_template(name).render(root=root, stylesheet=root + STYLESHEET, **values)
     policy = (
@@ -34,8 +37,9 @@ def page(
     return HTMLResponse(html, status, headers=headers)
 
 
-def problem(request: Request, field: str, message: str) -> Response:
-    return page(request, "problem.html", {"field": field, "message": message}, 400)
+def problem(request: Request, label: str, field: str, message: str) -> Response:
+    """Say on a page, as the platform called `label` would, that a parameter of the address is wrong."""
+    return page(request, "problem.html", {"label": label, "field": field, "message": message}, 400)
 
 
 async def stylesheet(request: Request) -> Response:

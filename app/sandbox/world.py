@@ -11,11 +11,13 @@ import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from starlette.routing import Route
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,31 +46,68 @@ CREATE INDEX IF NOT EXISTS allowed_key_at ON allowed (key, at);
 CREATE TABLE IF NOT EXISTS faults (
   id INTEGER PRIMARY KEY AUTOINCREMENT, fault TEXT NOT NULL, step TEXT NOT NULL, account TEXT,
   remaining INTEGER, rate REAL, seed TEXT NOT NULL, seconds REAL NOT NULL, reason TEXT,
-  seen INTEGER NOT NULL DEFAULT 0, fired INTEGER NOT NULL DEFAULT 0, armed_at REAL NOT NULL);
+  seen INTEGER NOT NULL DEFAULT 0, fired INTEGER NOT NULL DEFAULT 0, armed_at REAL NOT NULL, platform TEXT);
 CREATE TABLE IF NOT EXISTS later (
   id INTEGER PRIMARY KEY AUTOINCREMENT, due_at REAL NOT NULL, act TEXT NOT NULL, arguments TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS posts (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, publish_id TEXT NOT NULL UNIQUE, upload_id TEXT UNIQUE,
-  upload_digest TEXT, client_key TEXT NOT NULL, creator_id INTEGER NOT NULL, open_id TEXT NOT NULL,
-  kind TEXT NOT NULL, source TEXT NOT NULL, urls TEXT NOT NULL, wishes TEXT NOT NULL, title TEXT NOT NULL,
-  privacy_level TEXT NOT NULL, total_bytes INTEGER NOT NULL, chunk_bytes INTEGER NOT NULL,
-  chunk_count INTEGER NOT NULL, received_bytes INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL,
-  expires_at REAL NOT NULL, finished_at REAL, ready_at REAL, public_at REAL, verdict TEXT, decided_at REAL,
-  post_id TEXT, duration_s REAL, width_px INTEGER, height_px INTEGER,
-  sent_on_at REAL, file_gone INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS posts_creator ON posts (creator_id, created_at);
 CREATE TABLE IF NOT EXISTS ledger (
   number INTEGER PRIMARY KEY AUTOINCREMENT, platform TEXT NOT NULL, publish_id TEXT NOT NULL UNIQUE,
   id TEXT NOT NULL UNIQUE, account TEXT NOT NULL, title TEXT NOT NULL, bytes INTEGER NOT NULL,
-  sha256 TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, rejected TEXT);
+  sha256 TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, rejected TEXT,
+  draft INTEGER NOT NULL DEFAULT 0);
 """
+# Columns that came after the first worlds were written to disk: an older memory gets them when it is opened.
+ADDED = (("faults", "platform", "TEXT"), ("ledger", "draft", "INTEGER NOT NULL DEFAULT 0"))
+
+
+class Platform(Protocol):
+    """What the package of one simulated platform offers to the world.
+
+    `SWITCHES` maps what a tester writes (`maxDurationS`) to a field of `DEFAULTS` and its type; `DEFAULTS` is
+    the platform's own frozen dataclass of switches with a new creator's values. `STEPS` names the platform's
+    calls for faults; the irreversible one is also called `last_chunk`. `connect` gives a one-use code for a
+    consent to `scopes`, as if the person had approved. `settle` finishes what is due by the world's clock.
+    A package may also have `APP_SWITCHES`, like SWITCHES, for what is chosen per app (kept in `App.more`), and
+    `unfinished(world)`, what the ledger lists as incomplete, and `no_such_address(status)`, its own 404.
+    """
+
+    @property
+    def NAME(self) -> str: ...
+    @property
+    def LABEL(self) -> str: ...
+    @property
+    def SCHEMA(self) -> str: ...
+    @property
+    def SCOPES(self) -> tuple[str, ...]: ...
+    @property
+    def SWITCHES(self) -> dict[str, tuple[str, type]]: ...
+    @property
+    def DEFAULTS(self) -> Any: ...
+    @property
+    def STEPS(self) -> tuple[str, ...]: ...
+    @property
+    def FAIL_REASONS(self) -> tuple[str, ...]: ...
+
+    def routes(self) -> list[Route]: ...
+
+    def connect(
+        self,
+        conn: sqlite3.Connection,
+        world: World,
+        client_key: str,
+        creator: Creator,
+        scopes: tuple[str, ...],
+        at: float,
+    ) -> str: ...
+
+    async def settle(self, world: World) -> None: ...
 
 
 @dataclass(frozen=True)
 class Settings:
     """How this world behaves. What one app may have otherwise is set per app (`POST /apps`).
 
-    Lifetimes, limits and defaults: the platform sheet of TikTok, sections 1, 2, 4 and 9 (2026-11-22).
+    Lifetimes, limits and defaults: the platform sheet of TikTok, sections 1, 2, 4 and 9 (2026-11-22). The other
+    platforms take their own figures from their sheets, and from `App.more` what a tester chose.
     """
 
     client_key: str = "sandbox"
@@ -103,34 +142,27 @@ class App:
     redirect_uris: tuple[str, ...] | None
     verified_url_prefixes: tuple[str, ...]
     posts_per_day: int
-
-
-@dataclass(frozen=True)
-class Switches:
-    """What a tester chose for a creator. Private by default: an unaudited app may post to nobody else."""
-
-    private: bool = True
-    max_duration_s: int = 600
-    comment_disabled: bool = False
-    duet_disabled: bool = False
-    stitch_disabled: bool = False
-    banned: bool = False
-    posts_last_24h: int = 0
-    pending_drafts: int = 0
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Creator:
+    """A made-up person on one platform. `switches` is that platform's own dataclass."""
+
     id: int
+    platform: str
     username: str
     display_name: str
     created_at: float
-    switches: Switches
+    switches: Any
 
-    @property
-    def privacy_levels(self) -> tuple[str, ...]:
-        first = "FOLLOWER_OF_CREATOR" if self.switches.private else "PUBLIC_TO_EVERYONE"
-        return (first, "MUTUAL_FOLLOW_FRIENDS", "SELF_ONLY")
+
+_defaults: dict[str, Any] = {}
+
+
+def knows(platform: str, defaults: Any) -> None:
+    """Creators of this platform carry switches of this dataclass."""
+    _defaults[platform] = defaults
 
 
 @dataclass
@@ -142,6 +174,7 @@ class World:
     probe: Probe
     clock: Callable[[], float]
     settings: Settings
+    platforms: tuple[Platform, ...] = ()
     pulls: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     looking: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _connection: sqlite3.Connection | None = None
@@ -152,6 +185,11 @@ class World:
     @property
     def files(self) -> Path:
         return self.home / "files"
+
+    async def settle(self) -> None:
+        """Finish on every platform what is due by now."""
+        for platform in self.platforms:
+            await platform.settle(self)
 
     async def write(
         self, act: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -187,7 +225,8 @@ class World:
             conn.row_factory = sqlite3.Row
             _into_wal(conn)
             conn.execute("PRAGMA synchronous=FULL")
-            conn.executescript(SCHEMA)
+            conn.executescript("".join([SCHEMA, *(each.SCHEMA for each in self.platforms)]))
+            _bring_up(conn)
             self._connection = conn
         return self._connection
 
@@ -216,6 +255,21 @@ def _into_wal(conn: sqlite3.Connection) -> None:
     conn.execute("PRAGMA journal_mode=WAL")
 
 
+def _bring_up(conn: sqlite3.Connection) -> None:
+    """Give an older memory the columns it lacks. Two processes may open it at once."""
+    conn.execute("BEGIN IMMEDIATE")
+    for table, column, kind in ADDED:
+        if column not in {row["name"] for row in conn.execute(f"PRAGMA table_info({table})")}:
+            conn.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+            if table == "ledger":
+                # Before the column a draft was told from the post it belongs to; only TikTok had drafts.
+                conn.execute(
+                    "UPDATE ledger SET draft = 1 WHERE publish_id IN (SELECT publish_id FROM posts"
+                    " WHERE kind IN ('inbox', 'photo_inbox') AND sent_on_at IS NULL)"
+                )
+    conn.execute("COMMIT")
+
+
 def digest(secret: str) -> str:
     """Tokens and codes are kept as their SHA-256 only, also in a made-up world."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -225,13 +279,15 @@ def app_of(conn: sqlite3.Connection, settings: Settings, client_key: str) -> App
     row = conn.execute("SELECT changes FROM apps WHERE client_key = ?", (client_key,)).fetchone()
     if row is None and client_key != settings.client_key:
         return None
-    names = {each.name for each in fields(App)}
+    names = {each.name for each in fields(App)} - {"more"}
     start = App(**{name: value for name, value in vars(settings).items() if name in names})
-    changes: dict[str, Any] = json.loads(row["changes"]) if row else {}
+    kept: dict[str, Any] = json.loads(row["changes"]) if row else {}
+    changes = {name: value for name, value in kept.items() if name in names}
     for name in ("redirect_uris", "verified_url_prefixes"):
         if changes.get(name) is not None:
             changes[name] = tuple(changes[name])
-    return replace(start, client_key=client_key, **changes)
+    more = {name: value for name, value in kept.items() if name not in names}
+    return replace(start, client_key=client_key, more=more, **changes)
 
 
 def change_app(conn: sqlite3.Connection, client_key: str, changes: dict[str, Any]) -> None:
@@ -241,7 +297,7 @@ def change_app(conn: sqlite3.Connection, client_key: str, changes: dict[str, Any
 
 
 def make_creator(
-    conn: sqlite3.Connection, platform: str, display_name: str, switches: Switches, at: float
+    conn: sqlite3.Connection, platform: str, display_name: str, switches: Any, at: float
 ) -> Creator:
     """A new creator; the same name again is another person with another username."""
     stem = "".join(c if c.isascii() and c.isalnum() else "." for c in display_name.lower()).strip(".")
@@ -254,7 +310,7 @@ def make_creator(
         " VALUES (?, ?, ?, ?, ?)",
         (platform, username, display_name, json.dumps(vars(switches)), at),
     )
-    return Creator(cursor.lastrowid or 0, username, display_name, at, switches)
+    return Creator(cursor.lastrowid or 0, platform, username, display_name, at, switches)
 
 
 def creator_of(conn: sqlite3.Connection, creator_id: int) -> Creator | None:
@@ -265,8 +321,11 @@ def creators(conn: sqlite3.Connection, platform: str) -> list[Creator]:
     return list(_creators(conn.execute("SELECT * FROM creators WHERE platform = ? ORDER BY id", (platform,))))
 
 
-def change_creator(conn: sqlite3.Connection, username: str, changes: dict[str, Any]) -> Creator | None:
-    found = next(_creators(conn.execute("SELECT * FROM creators WHERE username = ?", (username,))), None)
+def change_creator(
+    conn: sqlite3.Connection, platform: str, username: str, changes: dict[str, Any]
+) -> Creator | None:
+    rows = conn.execute("SELECT * FROM creators WHERE platform = ? AND username = ?", (platform, username))
+    found = next(_creators(rows), None)
     if found is None:
         return None
     changed = replace(found, switches=replace(found.switches, **changes))
@@ -280,10 +339,11 @@ def _creators(rows: Iterable[sqlite3.Row]) -> Iterator[Creator]:
     return (
         Creator(
             row["id"],
+            row["platform"],
             row["username"],
             row["display_name"],
             row["created_at"],
-            Switches(**json.loads(row["switches"])),
+            replace(_defaults[row["platform"]], **json.loads(row["switches"])),
         )
         for row in rows
     )
@@ -292,6 +352,43 @@ def _creators(rows: Iterable[sqlite3.Row]) -> Iterator[Creator]:
 def open_id(client_key: str, creator_id: int) -> str:
     """Stable per person and app, as on the platform."""
     return "oid-" + digest(f"{client_key}|{creator_id}")[:28]
+
+
+def enter(
+    conn: sqlite3.Connection,
+    *,
+    platform: str,
+    publish_id: str,
+    id: str,
+    account: str,
+    title: str,
+    bytes: int,
+    sha256: str,
+    at: float,
+    kind: str,
+    rejected: str | None = None,
+    draft: bool = False,
+) -> None:
+    """Note a post this world has seen. The same content again under another `publish_id` is another row.
+
+    `account` is the creator's username. `rejected` is the reason it is not shown, `draft` a post that waits
+    for its person; both are listed apart.
+    """
+    conn.execute(
+        "INSERT INTO ledger (platform, publish_id, id, account, title, bytes, sha256, at, kind, rejected, draft)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (platform, publish_id, id, account, title, bytes, sha256, at, kind, rejected, draft),
+    )
+
+
+def reject(conn: sqlite3.Connection, publish_id: str, reason: str) -> None:
+    """The post is not, or no longer, shown: the ledger lists it apart."""
+    conn.execute("UPDATE ledger SET rejected = ? WHERE publish_id = ?", (reason, publish_id))
+
+
+def fact(probed: Any, name: str) -> Any:
+    """One fact of a file, whether `probe` gave a mapping or an object; None when it is not known."""
+    return probed.get(name) if isinstance(probed, Mapping) else getattr(probed, name, None)
 
 
 def count_call(conn: sqlite3.Connection, platform: str, step: str) -> None:

@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+import sqlite3
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.sandbox.tiktok import consent, display, oauth, publish, upload
-from app.sandbox.tiktok.calls import Handler, endpoint
+from app.sandbox.answering import issue_code
+from app.sandbox.tiktok import checks, consent, display, drafts, oauth, posts, publish, upload
+from app.sandbox.tiktok.calls import SCOPES, Handler, endpoint, envelope
+from app.sandbox.tiktok.creators import DEFAULTS, LABEL, NAME, SCHEMA, SWITCHES
+from app.sandbox.world import Creator, World
 
+__all__ = [
+    "DEFAULTS", "FAIL_REASONS", "LABEL", "NAME", "SCHEMA", "SCOPES", "STEPS", "SWITCHES",
+    "connect", "no_such_address", "routes", "settle", "unfinished",
+]  # fmt: skip
+
+FAIL_REASONS = (
+    "file_format_check_failed",
+    "duration_check_failed",
+    "frame_rate_check_failed",
+    "picture_size_check_failed",
+    "internal",
+    "video_pull_failed",
+    "photo_pull_failed",
+    "publish_cancelled",
+    "auth_removed",
+    "spam_risk_too_many_posts",
+    "spam_risk_user_banned_from_posting",
+    "spam_risk_text",
+    "spam_risk",
+)
+# `last_chunk` is the upload call that completes a post: it also counts as `upload`.
+STEPS = (
+    "authorize",
+    "token",
+    "revoke",
+    "creator_info",
+    "init",
+    "upload",
+    "last_chunk",
+    "status",
+    "cancel",
+    "user_info",
+    "list",
+    "query",
+)
 EITHER = ("video.publish", "video.upload")
 
 
@@ -53,5 +94,34 @@ def routes() -> list[Route]:
         ),
         Route(f"{posting}/cancel/", endpoint("cancel", publish.cancel, any_scope=EITHER), methods=["POST"]),
         Route("/tiktok/video/", upload.put, methods=["PUT"]),
+        Route("/drafts", drafts.send_on, methods=["POST"]),
         Route("/tiktok/avatars/{username}.svg", avatar, methods=["GET"]),
     ]
+
+
+def connect(
+    conn: sqlite3.Connection,
+    world: World,
+    client_key: str,
+    creator: Creator,
+    scopes: tuple[str, ...],
+    at: float,
+) -> str:
+    return issue_code(conn, world, client_key, creator.id, scopes, at)
+
+
+async def settle(world: World) -> None:
+    await checks.check_all(world)
+
+
+async def unfinished(world: World) -> list[dict[str, Any]]:
+    """Uploads that were begun and not completed, for the ledger; `at` in seconds since 1970."""
+    return [
+        {"publishId": post.publish_id, "title": post.title, "receivedBytes": post.received_bytes,
+         "bytes": post.total_bytes, "reason": post.verdict, "at": post.created_at}
+        for post in await world.read(posts.unfinished)
+    ]  # fmt: skip
+
+
+def no_such_address(status: int) -> Response:
+    return envelope({}, status, "invalid_request", "There is no such address or method.")

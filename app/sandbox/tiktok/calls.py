@@ -5,9 +5,7 @@ Order of the checks: armed faults, bearer (401), limit of the minute (429), scop
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 import secrets
 import sqlite3
 import time
@@ -16,12 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
-from app.sandbox import faults, later
+from app.sandbox import answering, faults, later
+from app.sandbox.answering import (
+    Caller,
+    TooLarge,
+    base_of,
+    body_of,
+    caller_of,
+    expire_tokens,
+    names_of,
+    tagged,
+    world_of,
+)
 from app.sandbox.faults import Fault
-from app.sandbox.line import Cut
-from app.sandbox.world import App, Creator, World, app_of, count_call, creator_of, digest, within_limit
+from app.sandbox.tiktok.creators import NAME
+from app.sandbox.world import World, count_call, digest, within_limit
 
 SCOPES = (
     "user.info.basic",
@@ -31,8 +40,6 @@ SCOPES = (
     "video.publish",
     "video.upload",
 )
-MOST_BODY_BYTES = 1024 * 1024
-
 # A word in the caption arms a fault for that post alone.
 INIT_TAGS = {
     "#sandbox-error-before": Fault("error_before", "init"),
@@ -67,17 +74,6 @@ class Problem(Exception):
 
 def invalid(message: str, code: str = "invalid_params") -> Problem:
     return Problem(400, code, message)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who calls: an app on behalf of a creator."""
-
-    app: App
-    creator: Creator
-    grant_id: int
-    open_id: str
-    scopes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -116,31 +112,6 @@ def envelope(data: dict[str, Any], status: int = 200, code: str = "ok", message:
     )
 
 
-def world_of(request: Request) -> World:
-    world = request.app.state.world
-    assert isinstance(world, World)
-    return world
-
-
-async def body_of(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BODY_BYTES:
-            raise invalid("The request body is too large.")
-    return body
-
-
-def base_of(request: Request) -> str:
-    """The simulator's address as the caller reached it, without a slash at the end."""
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
-
-
-def tagged(tags: dict[str, Fault], title: object) -> list[Fault]:
-    words = re.split(r"\s+", title) if isinstance(title, str) else []
-    return [tags[word] for word in words if word in tags]
-
-
 def endpoint(
     step: str,
     act: Act,
@@ -157,8 +128,8 @@ def endpoint(
         await later.settle(world)
         try:
             raw = await body_of(request)
-        except Problem as problem:
-            return problem.answer()
+        except TooLarge:
+            return invalid("The request body is too large.").answer()
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         at = world.clock()
         limit = (per_minute, for_app)
@@ -205,66 +176,10 @@ async def under(
     fault: Fault | None,
     acted: Callable[[], Awaitable[Response]],
     put_off: Callable[[float], Awaitable[None]] | None = None,
-    *,
-    broken: Response | None = None,
-    limited: Response | None = None,
 ) -> Response:
-    """Answer a call as the armed fault wants it. `put_off(due_at)` notes the act for later."""
-    broken = broken or envelope({}, 500, "internal_error", "Something went wrong on our side.")
-    if fault is None:
-        return await acted()
-    if fault.fault == "drop_before":
-        return Cut()
-    if fault.fault == "error_before":
-        return broken
-    if fault.fault == "rate_limit":
-        return limited or too_fast().answer()
-    if fault.fault == "act_after_cut":
-        if put_off is not None:
-            await put_off(world.clock() + fault.seconds)
-        return Cut()
-    answer = await acted()
-    if fault.fault == "slow":
-        await asyncio.sleep(fault.seconds)
-    if fault.fault == "drop_after":
-        return Cut()
-    if fault.fault == "error_after":
-        return broken
-    if fault.fault == "junk_after":
-        return HTMLResponse("<!doctype html><title>Gateway</title><h1>Please stand by</h1>")
-    return answer
-
-
-def caller_of(conn: sqlite3.Connection, world: World, grant_id: int) -> Caller | None:
-    row = conn.execute("SELECT * FROM grants WHERE id = ? AND ended_at IS NULL", (grant_id,)).fetchone()
-    if row is None:
-        return None
-    app = app_of(conn, world.settings, row["client_key"])
-    creator = creator_of(conn, row["creator_id"])
-    if app is None or creator is None:
-        return None
-    scopes = frozenset(filter(None, row["scopes"].split(",")))
-    return Caller(app, creator, row["id"], row["open_id"], scopes)
-
-
-def names_of(creator: Creator, open_id: str) -> tuple[str, ...]:
-    """What a fault may call this account."""
-    return (creator.username, creator.display_name, open_id)
-
-
-def expire_tokens(conn: sqlite3.Connection, accounts: tuple[str, ...] | None, at: float) -> int:
-    """Let the access tokens of these accounts die now; None means everybody's."""
-    if accounts is None:
-        return conn.execute("UPDATE access_tokens SET expires_at = ? WHERE expires_at > ?", (at, at)).rowcount
-    return sum(
-        conn.execute(
-            "UPDATE access_tokens SET expires_at = ? WHERE expires_at > ? AND grant_id IN ("
-            " SELECT g.id FROM grants g JOIN creators c ON c.id = g.creator_id"
-            "  WHERE ? IN (c.username, c.display_name, g.open_id))",
-            (at, at, account),
-        ).rowcount
-        for account in accounts
-    )
+    """Answer a call as the armed fault wants it, in this platform's envelope."""
+    broken = envelope({}, 500, "internal_error", "Something went wrong on our side.")
+    return await answering.under(world, fault, acted, put_off, broken=broken, limited=too_fast().answer())
 
 
 def _enter(
@@ -276,13 +191,13 @@ def _enter(
     at: float,
     raw: bytes,
 ) -> Entry:
-    count_call(conn, "tiktok", step)
+    count_call(conn, NAME, step)
     row = conn.execute("SELECT * FROM access_tokens WHERE digest = ?", (digest(token),)).fetchone()
     caller = caller_of(conn, world, row["grant_id"]) if row else None
     names = names_of(caller.creator, caller.open_id) if caller else ()
-    fault = faults.take_line(conn, (step,), names)
+    fault = faults.take_line(conn, NAME, (step,), names)
     if fault is not None and fault.fault == "token_expired":
-        expire_tokens(conn, names, at)
+        expire_tokens(conn, names, at, NAME)
         row, fault = None, None
     if fault is None and step == "init":
         fault = next(iter(tagged(INIT_TAGS, _title(raw))), None)

@@ -9,13 +9,11 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from app.sandbox.tiktok import posts
 from app.sandbox.tiktok.posts import OK, Post
 from app.sandbox.tiktok.rules import MOST_SECONDS
-from app.sandbox.world import World, creator_of
+from app.sandbox.world import World, creator_of, fact
 
 CONTAINERS = {"mp4", "mov", "webm"}
 CODECS = {"h264", "hevc", "h265", "vp8", "vp9"}
@@ -57,16 +55,13 @@ async def _looked_at(world: World, post: Post) -> tuple[str, tuple[float, int, i
     if probed is None:
         return "file_format_check_failed", None
 
-    def fact(name: str) -> Any:
-        return probed.get(name) if isinstance(probed, Mapping) else getattr(probed, name, None)
-
     creator = await world.read(creator_of, post.creator_id)
     most_s = min(creator.switches.max_duration_s if creator else MOST_SECONDS, MOST_SECONDS)
-    duration_s, fps = float(fact("duration_s") or 0), float(fact("fps") or 0)
-    width_px, height_px = int(fact("width_px") or 0), int(fact("height_px") or 0)
+    duration_s, fps = float(fact(probed, "duration_s") or 0), float(fact(probed, "fps") or 0)
+    width_px, height_px = int(fact(probed, "width_px") or 0), int(fact(probed, "height_px") or 0)
     verdict = judged(
-        str(fact("container") or ""),
-        str(fact("video_codec") or ""),
+        str(fact(probed, "container") or ""),
+        str(fact(probed, "video_codec") or ""),
         duration_s,
         fps,
         width_px,

@@ -15,11 +15,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.sandbox import faults, later, pages
+from app.sandbox.answering import body_of, issue_code, world_of
 from app.sandbox.faults import Fault
-from app.sandbox.tiktok.calls import body_of, under, world_of
-from app.sandbox.tiktok.oauth import granted_scopes, issue_code, redirect_problem
-from app.sandbox.world import App, Switches, World, app_of, count_call, creator_of, creators, make_creator
+from app.sandbox.tiktok.calls import under
+from app.sandbox.tiktok.creators import LABEL, NAME, Switches
+from app.sandbox.tiktok.oauth import granted_scopes, redirect_problem
+from app.sandbox.world import App, Creator, World, app_of, count_call, creator_of, creators, make_creator
 
+HINT = "an unaudited app may post to private ones only"
 HEX_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -31,10 +34,10 @@ async def authorize(request: Request) -> Response:
     async def acted() -> Response:
         app = await world.read(app_of, world.settings, request.query_params.get("client_key", ""))
         if app is None:
-            return pages.problem(request, "client_key", "This client key is not known here.")
+            return pages.problem(request, LABEL, "client_key", "This client key is not known here.")
         wrong = redirect_problem(app, request.query_params.get("redirect_uri", ""), world.base_url)
         if wrong is not None:
-            return pages.problem(request, "redirect_uri", f"{wrong[0].upper()}{wrong[1:]}.")
+            return pages.problem(request, LABEL, "redirect_uri", f"{wrong[0].upper()}{wrong[1:]}.")
         refusal = _refusal(request, app)
         if refusal is not None:
             return _back(request, {"error": refusal[0], "error_description": refusal[1]})
@@ -46,8 +49,8 @@ async def authorize(request: Request) -> Response:
 
 
 def _enter(conn: sqlite3.Connection) -> Fault | None:
-    count_call(conn, "tiktok", "authorize")
-    return faults.take_line(conn, ("authorize",), ())
+    count_call(conn, NAME, "authorize")
+    return faults.take_line(conn, NAME, ("authorize",), ())
 
 
 def _refusal(request: Request, app: App) -> tuple[str, str] | None:
@@ -72,9 +75,11 @@ def _refusal(request: Request, app: App) -> tuple[str, str] | None:
 
 
 async def _asked(request: Request, world: World, message: str) -> Response:
-    found = await world.read(creators, "tiktok")
+    found = await world.read(creators, NAME)
     values: dict[str, Any] = {
-        "creators": found,
+        "label": LABEL,
+        "creators": [(each, _note(each)) for each in found],
+        "hint": HINT,
         "scopes": granted_scopes(request.query_params["scope"]) or (),
         "client_key": request.query_params["client_key"],
         "message": message,
@@ -117,16 +122,21 @@ def _approve(
     if chosen == "new" or name:
         if not 1 <= len(name) <= 100:
             return None
-        creator = make_creator(conn, "tiktok", name, Switches(private=form.get("public") != "yes"), at)
+        creator = make_creator(conn, NAME, name, Switches(private=form.get("public") != "yes"), at)
     else:
         found = creator_of(conn, int(chosen)) if re.fullmatch(r"\d{1,9}", chosen) else None
-        if found is None:
+        if found is None or found.platform != NAME:
             return None
         creator = found
     return issue_code(
         conn, world, app.client_key, creator.id, scopes, at,
         redirect_uri=query["redirect_uri"], challenge=query.get("code_challenge"),
     )  # fmt: skip
+
+
+def _note(creator: Creator) -> str:
+    kind = "private" if creator.switches.private else "public"
+    return f"{kind} · banned" if creator.switches.banned else kind
 
 
 def _back(request: Request, answer: dict[str, str]) -> Response:

@@ -14,17 +14,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.sandbox import faults, later
-from app.sandbox.faults import Fault
-from app.sandbox.tiktok.calls import (
-    SCOPES,
-    Problem,
+from app.sandbox.answering import (
+    TooLarge,
     body_of,
     expire_tokens,
-    log_id,
+    forget_dead_tokens,
     names_of,
     under,
     world_of,
 )
+from app.sandbox.faults import Fault
+from app.sandbox.tiktok.calls import SCOPES, log_id
+from app.sandbox.tiktok.creators import NAME
 from app.sandbox.tiktok.posts import end_running
 from app.sandbox.world import App, World, app_of, count_call, creator_of, digest, open_id
 
@@ -77,27 +78,6 @@ def redirect_problem(app: App, redirect_uri: str, base_url: str) -> str | None:
     return None
 
 
-def issue_code(
-    conn: sqlite3.Connection,
-    world: World,
-    client_key: str,
-    creator_id: int,
-    scopes: tuple[str, ...],
-    at: float,
-    *,
-    redirect_uri: str | None = None,
-    challenge: str | None = None,
-) -> str:
-    """A one-use code. It holds characters that a careless reader of the query string would spoil."""
-    code = f"{secrets.token_urlsafe(32)}*!{secrets.randbelow(10_000)}.s1"
-    conn.execute(
-        "INSERT INTO codes VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-        (digest(code), client_key, creator_id, ",".join(scopes), redirect_uri, challenge,
-         at + world.settings.code_lifetime_s),
-    )  # fmt: skip
-    return code
-
-
 async def token(request: Request) -> Response:
     return await _form_call(request, "token", _token)
 
@@ -112,7 +92,7 @@ async def _form_call(request: Request, step: str, act: Any) -> Response:
     at = world.clock()
     try:
         raw = await body_of(request)
-    except Problem:
+    except TooLarge:
         return OAuthProblem("invalid_request", "The request body is too large.").answer()
     form: dict[str, str] | None = None
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == (
@@ -144,11 +124,11 @@ async def _form_call(request: Request, step: str, act: Any) -> Response:
 
 
 def _enter(conn: sqlite3.Connection, step: str, form: dict[str, str], at: float) -> Fault | None:
-    count_call(conn, "tiktok", step)
+    count_call(conn, NAME, step)
     names = _names(conn, form)
-    fault = faults.take_line(conn, (step,), names)
+    fault = faults.take_line(conn, NAME, (step,), names)
     if fault is not None and fault.fault == "token_expired":
-        expire_tokens(conn, names, at)
+        expire_tokens(conn, names, at, NAME)
         return None
     return fault
 
@@ -230,7 +210,7 @@ def _refresh(conn: sqlite3.Connection, app: App, form: dict[str, str], at: float
 
 def _pair(conn: sqlite3.Connection, app: App, grant_id: int, refresh_token: str, at: float) -> dict[str, Any]:
     access_token = "act." + secrets.token_urlsafe(40)
-    conn.execute("DELETE FROM access_tokens WHERE expires_at <= ?", (at,))
+    forget_dead_tokens(conn, NAME, at)
     conn.execute(
         "INSERT INTO access_tokens VALUES (?, ?, ?)",
         (digest(access_token), grant_id, at + app.access_lifetime_s),

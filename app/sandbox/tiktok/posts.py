@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.sandbox import faults
-from app.sandbox.tiktok.calls import OUTCOME_TAGS, Caller, names_of, tagged
+from app.sandbox.answering import Caller, names_of, tagged
+from app.sandbox.tiktok.calls import OUTCOME_TAGS
+from app.sandbox.tiktok.creators import NAME
 from app.sandbox.tiktok.rules import Wish
-from app.sandbox.world import Creator, World, creator_of, digest
+from app.sandbox.world import Creator, World, creator_of, digest, enter, reject
 
 DAY_S = 24 * 3600
 PREFIXES = {
@@ -178,7 +180,7 @@ def store(
 def finish(conn: sqlite3.Connection, world: World, post: Post, size: int, sha256: str, at: float) -> None:
     creator = creator_of(conn, post.creator_id)
     assert creator is not None
-    hits = faults.take_outcome(conn, names_of(creator, post.open_id)) + tagged(OUTCOME_TAGS, post.title)
+    hits = faults.take_outcome(conn, NAME, names_of(creator, post.open_id)) + tagged(OUTCOME_TAGS, post.title)
     extra = {name: sum(hit.seconds for hit in hits if hit.fault == name) for name in faults.OUTCOME}
     ready_at = at + world.settings.processing_s + extra["processing_delay"]
     public_at = ready_at + world.settings.moderation_s + extra["moderation_delay"]
@@ -189,11 +191,10 @@ def finish(conn: sqlite3.Connection, world: World, post: Post, size: int, sha256
         " post_id = ?, total_bytes = ?, received_bytes = ? WHERE id = ?",
         (at, ready_at, public_at, reason, ready_at if reason else None, post_id, size, size, post.id),
     )
-    conn.execute(
-        "INSERT INTO ledger (platform, publish_id, id, account, title, bytes, sha256, at, kind, rejected)"
-        " VALUES ('tiktok', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (post.publish_id, post_id, creator.username, post.title, size, sha256, at, post.kind, reason),
-    )
+    enter(
+        conn, platform=NAME, publish_id=post.publish_id, id=post_id, account=creator.username,
+        title=post.title, bytes=size, sha256=sha256, at=at, kind=post.kind, rejected=reason, draft=post.draft,
+    )  # fmt: skip
 
 
 def decide(
@@ -207,7 +208,7 @@ def decide(
         (verdict, at, *length, post.id),
     ).rowcount
     if changed and verdict != OK:
-        conn.execute("UPDATE ledger SET rejected = ? WHERE publish_id = ?", (verdict, post.publish_id))
+        reject(conn, post.publish_id, verdict)
     return changed == 1
 
 
@@ -219,7 +220,7 @@ def end_running(conn: sqlite3.Connection, client_key: str, creator_id: int, reas
         if post.client_key != client_key or settled or not post.state(at).startswith("PROCESSING"):
             continue
         conn.execute("UPDATE posts SET verdict = ?, decided_at = ? WHERE id = ?", (reason, at, post.id))
-        conn.execute("UPDATE ledger SET rejected = ? WHERE publish_id = ?", (reason, post.publish_id))
+        reject(conn, post.publish_id, reason)
 
 
 def posts_today(conn: sqlite3.Connection, creator: Creator, at: float) -> int:
@@ -228,7 +229,7 @@ def posts_today(conn: sqlite3.Connection, creator: Creator, at: float) -> int:
         "SELECT count(*) FROM posts WHERE creator_id = ? AND kind IN ('direct', 'photo') AND created_at > ?",
         (creator.id, at - DAY_S),
     ).fetchone()
-    return creator.switches.posts_last_24h + int(count)
+    return int(creator.switches.posts_last_24h + count)
 
 
 def pending_drafts(conn: sqlite3.Connection, creator: Creator, at: float) -> int:
@@ -238,7 +239,7 @@ def pending_drafts(conn: sqlite3.Connection, creator: Creator, at: float) -> int
         " AND created_at > ? AND sent_on_at IS NULL AND (verdict IS NULL OR verdict = 'ok')",
         (creator.id, at - DAY_S),
     ).fetchone()
-    return creator.switches.pending_drafts + int(count)
+    return int(creator.switches.pending_drafts + count)
 
 
 def active_creators(conn: sqlite3.Connection, client_key: str, at: float) -> set[int]:
@@ -253,3 +254,4 @@ def active_creators(conn: sqlite3.Connection, client_key: str, at: float) -> set
 def send_on(conn: sqlite3.Connection, post: Post, at: float) -> None:
     """The person has posted the draft: it is a post from now on, and its place is free."""
     conn.execute("UPDATE posts SET sent_on_at = ? WHERE id = ? AND sent_on_at IS NULL", (at, post.id))
+    conn.execute("UPDATE ledger SET draft = 0 WHERE publish_id = ?", (post.publish_id,))

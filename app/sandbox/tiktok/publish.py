@@ -9,8 +9,10 @@ from typing import Any
 from starlette.datastructures import URL
 
 from app.sandbox import later
+from app.sandbox.answering import Caller, caller_of
 from app.sandbox.tiktok import checks, posts, pull
-from app.sandbox.tiktok.calls import Call, Caller, Problem, caller_of, invalid
+from app.sandbox.tiktok.calls import Call, Problem, invalid
+from app.sandbox.tiktok.creators import privacy_levels
 from app.sandbox.tiktok.rules import MOST_SECONDS, Wish, wish_of
 from app.sandbox.world import World
 
@@ -33,7 +35,7 @@ async def creator_info(world: World, call: Call) -> dict[str, Any]:
         "creator_avatar_url": f"{call.base}/tiktok/avatars/{creator.username}.svg",
         "creator_username": creator.username,
         "creator_nickname": creator.display_name,
-        "privacy_level_options": list(creator.privacy_levels),
+        "privacy_level_options": list(privacy_levels(creator)),
         "comment_disabled": creator.switches.comment_disabled,
         "duet_disabled": creator.switches.duet_disabled or creator.switches.private,
         "stitch_disabled": creator.switches.stitch_disabled or creator.switches.private,
@@ -96,7 +98,7 @@ def _check_audience(caller: Caller, wish: Wish) -> None:
             "unaudited_client_can_only_post_to_private_accounts",
             "Unaudited clients can only post to a private account, visible to its owner only.",
         )
-    if wish.privacy_level not in caller.creator.privacy_levels:
+    if wish.privacy_level not in privacy_levels(caller.creator):
         raise Problem(
             403,
             "privacy_level_option_mismatch",

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.sandbox.tiktok.calls import Caller, Problem, invalid
+from app.sandbox.answering import Caller
+from app.sandbox.tiktok.calls import Problem, invalid
 
 MOST_SECONDS = 600
 MOST_VIDEO_BYTES = 4 * 1024**3

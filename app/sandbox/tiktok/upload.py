@@ -23,17 +23,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.sandbox import faults, later
+from app.sandbox.answering import expire_tokens, names_of, tagged, world_of
 from app.sandbox.faults import Fault
 from app.sandbox.tiktok import posts
-from app.sandbox.tiktok.calls import (
-    LAST_CHUNK_TAGS,
-    envelope,
-    expire_tokens,
-    names_of,
-    tagged,
-    under,
-    world_of,
-)
+from app.sandbox.tiktok.calls import LAST_CHUNK_TAGS, envelope, under
+from app.sandbox.tiktok.creators import NAME
 from app.sandbox.tiktok.posts import Post
 from app.sandbox.world import World, count_call, creator_of, digest
 
@@ -94,14 +88,14 @@ async def put(request: Request) -> Response:
 
 
 def _enter(conn: sqlite3.Connection, post: Post | None, last: bool, at: float) -> Fault | None:
-    count_call(conn, "tiktok", "upload")
+    count_call(conn, NAME, "upload")
     if last:
-        count_call(conn, "tiktok", "last_chunk")
+        count_call(conn, NAME, "last_chunk")
     creator = creator_of(conn, post.creator_id) if post else None
     names = names_of(creator, post.open_id) if post and creator else ()
-    fault = faults.take_line(conn, ("upload", "last_chunk") if last else ("upload",), names)
+    fault = faults.take_line(conn, NAME, ("upload", "last_chunk") if last else ("upload",), names)
     if fault is not None and fault.fault == "token_expired":
-        expire_tokens(conn, names, at)  # the upload itself goes on: its address is its own credential
+        expire_tokens(conn, names, at, NAME)  # the upload itself goes on: its address is its own credential
         fault = None
     if fault is None and post is not None and last:
         fault = next(iter(tagged(LAST_CHUNK_TAGS, post.title)), None)
