@@ -21,14 +21,14 @@ from app.media.design import (
 from app.media.ffmpeg import program, version
 from app.media.limits import check
 from app.media.logo import check_logo
-from app.media.picture import LOGO_FIT, Fit, Picture, optimise
+from app.media.picture import LOGO_FIT, POST_FIT, Fit, Picture, optimise, still_probe
 from app.media.picture import MAX_BYTES as MOST_PICTURE_BYTES
 from app.media.preview import preview
 from app.media.probe import Probe, probe
 from app.media.profiles import FACEBOOK_REELS, INSTAGRAM_REELS, PROFILES, TIKTOK, YOUTUBE, Profile, together
 from app.media.reading import Chapter, SoundFacts
 from app.media.run import Run
-from app.media.sniff import WANTED_BYTES, Kind, sniff, why_not
+from app.media.sniff import WANTED_BYTES, Kind, sniff, sniff_picture, why_not
 from app.media.stills import Still
 from app.media.typefaces import FONTS
 from app.media.walls import isolation
@@ -43,6 +43,7 @@ __all__ = [
     "LOGO_FIT",
     "MODES",
     "MOST_PICTURE_BYTES",
+    "POST_FIT",
     "PROFILES",
     "TIKTOK",
     "WANTED_BYTES",
@@ -75,6 +76,8 @@ __all__ = [
     "read_captions",
     "read_design",
     "sniff",
+    "sniff_picture",
+    "still_probe",
     "together",
     "version",
     "vtt",

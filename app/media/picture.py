@@ -16,6 +16,7 @@ from typing import Any, Literal
 from app import config
 from app.errors import Refused, Retryable
 from app.media import limits
+from app.media.probe import Probe
 from app.media.run import execute
 from app.media.walls import Limits
 
@@ -50,6 +51,10 @@ class Fit:
 LOGO_FIT = Fit(2048, 2048, 5 * MIB, ("PNG", "WEBP"))
 
 
+# What goes out as a picture: JPEG, as wide as Instagram shows it and within its bytes (Instagram sheet, section 5).
+POST_FIT = Fit(1440, 2160, 8_000_000, ("JPEG",))
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture that was made. `quality` is None where nothing was lost."""
@@ -68,6 +73,15 @@ class Picture:
     @property
     def extension(self) -> str:
         return EXTENSIONS[self.format]
+
+
+def still_probe(made: Picture) -> Probe:
+    """The facts of a picture in the words of a video: it lasts no time, has no rate and no sound."""
+    size = (made.width_px, made.height_px)
+    return Probe(
+        "image2", 0.0, None, 1, 0, made.format.lower(), None, "", *size, *size, 0, None, False, False, False, None,
+        False, None, None, None, 0, None,
+    )  # fmt: skip
 
 
 async def optimise(source: Path, fit: Fit, *, into: Path, field: str = "file") -> Picture:

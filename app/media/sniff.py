@@ -12,12 +12,18 @@ EBML = b"\x1a\x45\xdf\xa3"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of video file. `formats` is what ffmpeg calls it, for its list of accepted formats."""
+    """A kind of video or picture file. `formats` is what ffmpeg calls it, for its list of accepted formats; empty for
+    a picture, which ffmpeg never sees.
+    """
 
     name: str
     content_type: str
     extension: str
     formats: str
+
+    @property
+    def is_picture(self) -> bool:
+        return self.content_type.startswith("image/")
 
 
 MP4 = Kind("mp4", "video/mp4", "mp4", "mov,mp4")
@@ -26,9 +32,14 @@ WEBM = Kind("webm", "video/webm", "webm", "matroska,webm")
 MATROSKA = Kind("matroska", "video/x-matroska", "mkv", "matroska,webm")
 AVI = Kind("avi", "video/x-msvideo", "avi", "avi")
 MPEGTS = Kind("mpegts", "video/mp2t", "ts", "mpegts")
+JPEG = Kind("jpeg", "image/jpeg", "jpg", "")
+PNG = Kind("png", "image/png", "png", "")
+WEBP = Kind("webp", "image/webp", "webp", "")
+HEIC = Kind("heic", "image/heic", "heic", "")
 KINDS = (MP4, MOV, WEBM, MATROSKA, AVI, MPEGTS)
 
 ACCEPTED = "send MP4, MOV, WebM, MKV, AVI or MPEG-TS"
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 PICTURE_BRANDS = (
     b"heic",
     b"heix",
@@ -92,6 +103,17 @@ def sniff(first_bytes: bytes) -> Kind | None:
     if first_bytes.startswith(b"RIFF") and first_bytes[8:12] == b"AVI ":
         return AVI
     return MPEGTS if _is_transport_stream(first_bytes) else None
+
+
+def sniff_picture(first_bytes: bytes) -> Kind | None:
+    """The kind of picture that begins with these bytes, or None if it is none that we take."""
+    if first_bytes.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if first_bytes.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if first_bytes.startswith(b"RIFF") and first_bytes[8:12] == b"WEBP":
+        return WEBP
+    return HEIC if first_bytes[4:8] == b"ftyp" and first_bytes[8:12] in HEIC_BRANDS else None
 
 
 def why_not(first_bytes: bytes) -> str:

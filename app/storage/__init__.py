@@ -31,13 +31,15 @@ from app.storage.threads import file_chunks, in_thread
 __all__ = [
     "Head", "Link", "Stored", "Unsatisfiable",
     "abort", "append", "begin", "borrow", "clear_dead_scratch", "delete", "fetch", "finish", "head", "key_for",
-    "keys", "link", "need_space", "need_space_for", "offset", "open_link", "parse_range", "put", "put_stream",
-    "read", "scratch", "start", "storage_check", "sweep",
+    "keys", "lending_link", "link", "need_space", "need_space_for", "offset", "open_link", "parse_range", "put",
+    "put_stream", "read", "scratch", "start", "storage_check", "sweep",
 ]  # fmt: skip
 
 FILE_CHUNK_BYTES = 1024**2
 # Read links live at most 15 minutes: reliability.md, section 7.
 LONGEST_LINK_S = 900
+# Platforms that fetch by themselves may do so for a day (Instagram sheet, section 4.2).
+LENT_S = 26 * 3600
 # Part of a link's life in which the same link is given out again, so that a page drawn anew keeps its player.
 SAME_LINK = 3
 UNFINISHED_AFTER_H = 48
@@ -201,6 +203,12 @@ def link(
     turn = int(datetime.now(UTC).timestamp()) // turn_s
     disposition = disposition_for(filename, download=download)
     return _link(_store(), check_key(key), seconds, check_content_type(content_type), disposition, turn)
+
+
+def lending_link(key: str, *, content_type: str) -> str:
+    """An absolute address under which a platform may fetch this one file for `LENT_S` seconds, with ranges."""
+    address = _store().link(check_key(key), LENT_S, check_content_type(content_type), "inline")
+    return address if "://" in address else f"{config.get().base_url}{address}"
 
 
 def open_link(token: str, *, now: datetime | None = None) -> Link | None:

@@ -17,7 +17,9 @@ from app.videos.rows import (
     check_title,
     clean_name,
     get,
+    media_of,
     put_back_stranded,
+    to_send,
 )
 from app.videos.shown import SHOWN, Shown, counts, list_for, show, show_many, timeline
 from app.videos.streams import MACHINE as STREAM_MACHINE
@@ -67,6 +69,7 @@ __all__ = [
     "list_for",
     "make_stills",
     "make_streams",
+    "media_of",
     "pick_poster",
     "places",
     "playing",
@@ -86,6 +89,7 @@ __all__ = [
     "sweep_streams",
     "texts",
     "timeline",
+    "to_send",
     "uploads",
     "wishes",
 ]

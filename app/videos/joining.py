@@ -238,8 +238,9 @@ async def _save(stream: Stream, run: int, joined: Joined | None, kept: Sequence[
         made = await endings.ready(conn, stream, run, joined.stored if joined else None, cpu_s=cpu_s)
         if made.for_edit and joined is not None and joined.stored is not None:
             video = await _edited(conn, video, made, joined.probe, joined.stored)
-            await publishing.supply(conn, video.id, rows.media_of(video))
         await endings.keep_stills(conn, made.workspace_id, made.video_id, kept)
+        if made.for_edit and joined is not None and joined.stored is not None:
+            await publishing.supply(conn, video.id, await rows.to_send(conn, video))
         await live.tell(conn, video.topic)
 
 

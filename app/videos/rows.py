@@ -82,6 +82,11 @@ class Video:
     def topic(self) -> str:
         return f"video-{self.id}"
 
+    @property
+    def is_picture(self) -> bool:
+        """A picture walks the same way as a video, without what only moves or sounds."""
+        return self.source_type.startswith("image/")
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -272,9 +277,21 @@ def media_of(video: Video) -> publishing.Media:
         key=video.edited_key,
         bytes=video.edited_bytes or 0,
         sha256=video.edited_sha256 or "",
-        content_type="video/mp4",
+        content_type="image/jpeg" if video.is_picture else "video/mp4",
         duration_s=probe.duration_s,
         width_px=probe.width_px,
         height_px=probe.height_px,
         fps=probe.fps or 0.0,
     )
+
+
+async def to_send(conn: db.Conn, video: Video) -> publishing.Media:
+    """What an edited video offers to a platform, with its poster as the cover."""
+    row = await db.rows(
+        conn,
+        "SELECT key, bytes, sha256, width_px, height_px FROM renditions WHERE video_id = %s AND kind = 'poster'",
+        [video.id],
+    )
+    names = ("key", "bytes", "sha256", "width_px", "height_px")
+    cover = dict(zip(names, row[0], strict=True)) if row else None
+    return replace(media_of(video), cover=cover)

@@ -211,8 +211,8 @@ async def _looked_at(chunks: AsyncIterator[bytes], bytes_total: int) -> AsyncIte
 
 
 def check_first_bytes(first: bytes) -> media.Kind:
-    """What kind of video begins like this; Refused, with what it is instead, when none does."""
-    kind = media.sniff(first[: media.WANTED_BYTES])
+    """What kind of video or picture begins like this; Refused, with what it is instead, when none does."""
+    kind = media.sniff(first[: media.WANTED_BYTES]) or media.sniff_picture(first[: media.WANTED_BYTES])
     if kind is None:
         reason = media.why_not(first[: media.WANTED_BYTES])
         raise Refused(reason, code="not_a_video", status=415, fields={"file": reason})
@@ -297,11 +297,15 @@ async def _become_video(
 
 
 async def look_into(stored: storage.Stored) -> rows.Seen:
-    """What is in the stored file; Refused when it is no video or more than we take."""
+    """What is in the stored file; Refused when it is no video or picture, or more than we take."""
     with storage.scratch("intake") as folder:
         path = await storage.borrow(stored.key, into=folder, bytes_total=stored.bytes, sha256=stored.sha256)
         with path.open("rb") as file:
             kind = check_first_bytes(file.read(media.WANTED_BYTES))
+        if kind.is_picture:
+            # Opened once here, so that a broken one is refused before anything is promised.
+            made = await media.optimise(path, media.POST_FIT, into=folder)
+            return rows.Seen(kind.content_type, media.still_probe(made))
         probe = await media.probe(path)
     media.check(probe, stored.bytes)
     return rows.Seen(kind.content_type, probe)

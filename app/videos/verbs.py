@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from app import db, jobs, media, platforms, publishing, queue, states
 from app.errors import Refused, WrongState
 from app.videos import playing, streams
-from app.videos.rows import MACHINE, State, Video, get, hold, media_of, queue_edit
+from app.videos.rows import MACHINE, State, Video, get, hold, media_of, queue_edit, to_send
 from app.videos.shown import Shown, show
 
 FORMATS = ("hls", "dash", "mp4")
@@ -59,7 +59,7 @@ async def retry_target(conn: db.Conn, video_id: int, target_id: int) -> Shown:
     video = await hold(conn, video_id)
     await publishing.retry(conn, target_id)
     if video.state == State.EDITED:
-        await publishing.supply(conn, video_id, media_of(video))
+        await publishing.supply(conn, video_id, await to_send(conn, video))
     return await show(conn, video_id)
 
 
@@ -87,6 +87,7 @@ async def publish_to(
 ) -> Shown:
     """Plan a further post of this video; one that is edited already goes out when due."""
     video = await hold(conn, video_id)
+    _check_moves(video)
     if video.state in (State.FAILED, State.CANCELLED):
         raise WrongState("This video was not made: retry it first.", code="not_ready")
     await publishing.compose(
@@ -100,8 +101,14 @@ async def publish_to(
         zone=zone,
     )
     if video.state == State.EDITED:
-        await publishing.supply(conn, video_id, media_of(video))
+        await publishing.supply(conn, video_id, await to_send(conn, video))
     return await show(conn, video_id)
+
+
+def _check_moves(video: Video) -> None:
+    """WrongState for a picture: nothing of it is encoded, and nothing is drawn on it."""
+    if video.is_picture:
+        raise WrongState("This is a picture: there is nothing to encode or to brand.", code="picture")
 
 
 async def process(
@@ -120,6 +127,7 @@ async def process(
     Refused with the names of what cannot be used; a key of anybody else is no key of this video.
     """
     video = await get(conn, video_id)
+    _check_moves(video)
     problems: dict[str, str] = {}
     named = [] if isinstance(formats, str) else list(formats)
     if not named or not all(isinstance(name, str) and name in FORMATS for name in named):
@@ -149,6 +157,7 @@ async def encode_rung_again(conn: db.Conn, video_id: int, rung: str, *, user_id:
     plays on until the new one is ready.
     """
     video = await get(conn, video_id)
+    _check_moves(video)
     stream = await streams.ready_of(conn, video_id)
     if stream is None:
         raise WrongState("There is no stream of this video yet.", code="not_ready")
@@ -214,6 +223,7 @@ async def retry_stream(conn: db.Conn, video_id: int) -> int:
 async def pick_poster(conn: db.Conn, video_id: int, poster_ms: int) -> int:
     """Make the poster and the thumbnails anew from this moment of the edited video; gives the job (S2.4)."""
     video = await get(conn, video_id)
+    _check_moves(video)
     length_ms = round(media_of(video).duration_s * 1000)
     good = isinstance(poster_ms, int) and not isinstance(poster_ms, bool) and 0 <= poster_ms <= length_ms
     if not good:

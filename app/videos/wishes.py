@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,21 @@ POST_WORDS = {
     "brandContent": "brand_content",
     "brandOrganic": "brand_organic",
     "aiGenerated": "ai_generated",
+    "description": "description",
+    "kind": "kind",
+    "tags": "tags",
+    "categoryId": "category_id",
+    "madeForKids": "made_for_kids",
+    "notify": "notify",
+    "shareToFeed": "share_to_feed",
+    "altText": "alt_text",
+    "collaborators": "collaborators",
+    "firstComment": "first_comment",
+    "nativeAt": "native_at",
+    "useCover": "use_cover",
 }
+# Said of every post, also where nothing else was chosen.
+ALWAYS = tuple(POST_WORDS)[:9]
 WORDS = ("title", "accountId", "design", "post", "publishAt", "zone", "formats")
 STREAMED = ("hls", "dash")
 FURTHEST = timedelta(days=366)
@@ -49,13 +63,20 @@ class Wishes:
             "title": self.title,
             "accountId": self.account_id,
             "design": None if self.design is None else self.design.to_json(),
-            "post": None
-            if self.post is None
-            else {words[name]: value for name, value in asdict(self.post).items()},
+            "post": None if self.post is None else _said(self.post, words),
             "publishAt": None if self.publish_at is None else self.publish_at.isoformat(),
             "zone": self.zone,
             **({} if self.formats is None else {"formats": list(self.formats)}),
         }
+
+
+def _said(post: platforms.Post, words: Mapping[str, str]) -> dict[str, Any]:
+    kept = post.to_json()
+    return {
+        word: kept.get(name, getattr(post, name))
+        for name, word in words.items()
+        if word in ALWAYS or name in kept
+    }
 
 
 def read(asked: Mapping[str, Any], *, now: datetime | None = None) -> Wishes:
@@ -138,7 +159,7 @@ def _post(given: object, title: str, problems: dict[str, str]) -> platforms.Post
         elif value is not None and not _fits(value, str(types[name])):
             problems[f"post.{word}"] = "has the wrong type"
         elif value is not None:
-            values[name] = value
+            values[name] = tuple(value) if isinstance(value, list) else value
     if not values.get("privacy_level"):
         problems.setdefault("post.privacyLevel", "choose who may see the post")
         return None
@@ -146,8 +167,10 @@ def _post(given: object, title: str, problems: dict[str, str]) -> platforms.Post
 
 
 def _fits(value: object, kind: str) -> bool:
-    if kind == "bool":
+    if kind.startswith("bool"):
         return isinstance(value, bool)
+    if kind.startswith("tuple"):
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
     if kind.startswith("int"):
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
     return isinstance(value, str)

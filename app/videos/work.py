@@ -17,7 +17,7 @@ from app.errors import Cancelled, HouseError, NotFound, Refused, Superseded, Wro
 from app.media import stills as pictures
 from app.media.plan import Plan
 from app.media.plan import plan as make_plan
-from app.videos import endings, inputs, joining, kits, making, rows, streams, verbs
+from app.videos import endings, inputs, joining, kits, making, picturing, rows, streams, verbs
 from app.videos.parts import Asked
 from app.videos.rows import MACHINE, State, Video
 
@@ -67,6 +67,9 @@ async def _make(video: Video, run: int) -> None:
             video.source_key, into=folder, bytes_total=video.source_bytes, sha256=video.source_sha256
         )
         await tell(10.0)
+        if video.is_picture:
+            await picturing.make(video, run, source, folder)
+            return
         design = media.read_design(video.design)
         wanted = _formats(video)
         look = await _look(video, source, design, folder, wanted)
@@ -89,6 +92,13 @@ class _Look:
     plan: Plan
 
 
+async def _profile(video_id: int) -> media.Profile:
+    """What the edited file may be, so that every platform it is planned for takes it."""
+    async with db.house() as conn:
+        planned = (await publishing.of_videos(conn, [video_id]))[video_id]
+    return media.together(sorted({target.platform for target in planned}))
+
+
 async def _look(
     video: Video, source: Path, design: media.Design, folder: Path, formats: Sequence[str]
 ) -> _Look:
@@ -97,7 +107,7 @@ async def _look(
     plan = make_plan(
         probe,
         design,
-        media.TIKTOK,
+        await _profile(video.id),
         formats=formats,
         intro=ends.intro.probe if ends.intro else None,
         outro=ends.outro.probe if ends.outro else None,
@@ -159,7 +169,7 @@ async def _make_whole(
         logo=await inputs.logo(video.workspace_id, look.plan.design, folder),
         into=place,
         probe=look.probe,
-        profile=media.TIKTOK,
+        profile=await _profile(video.id),
         on_progress=lambda percent: tell(10 + 0.85 * percent),
         intro=look.ends.intro.path if look.ends.intro else None,
         outro=look.ends.outro.path if look.ends.outro else None,
@@ -239,7 +249,7 @@ async def _save(
         await endings.keep_stills(conn, video.workspace_id, video.id, stills)
         if not _played(formats):
             await _drop_streams(conn, video)
-        await publishing.supply(conn, video.id, rows.media_of(edited))
+        await publishing.supply(conn, video.id, await rows.to_send(conn, edited))
 
 
 async def _begin_beside(video: Video, formats: Sequence[str]) -> None:
@@ -350,6 +360,8 @@ async def make_stills(video_id: int, poster_ms: int) -> None:
             if now.edited_key != video.edited_key:
                 raise Superseded("The video was edited anew meanwhile.")
             await endings.keep_stills(conn, video.workspace_id, video_id, stills)
+            # Posts that wait for their time take the new poster as their cover.
+            await publishing.supply(conn, video_id, await rows.to_send(conn, now))
             await live.tell(conn, video.topic)
     except joining.SETTLED:
         await joining.remove([still.stored for still in stills])

@@ -1,109 +1,32 @@
-"""Streams as rows: who may hold a part, what is kept once, what a lost job gets back, what is swept and what is not."""
+"""Streams as rows: who may hold a part, what is kept once, what a lost job gets back."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import psycopg
 import pytest
 
-from app import config, db, jobs, queue, states, storage, videos
+from app import config, db, jobs, queue, videos
 from app.errors import Cancelled, NotFound, NotYet, Refused, Retryable, Superseded, WrongState
-from app.videos import endings, orphans, parts, streams
-from app.videos.parts import Asked
-from app.videos.streams import Segment, Stream, Track
+from app.videos import endings, parts, streams
+from app.videos.streams import Stream, Track
 from tests.makers import Owner, an_owner
-
-pytestmark = pytest.mark.anyio
-
-# Jobs that are over long ago.
-LEAD = 900
-LONG = ((0, 0), (1, 2), (3, 4))
-ASKED = Asked(
-    formats=("hls", "mp4"),
-    for_edit=True,
-    thumbnails=True,
-    source_key="tenants/1/originals/x.mp4",
-    source_bytes=10,
-    source_sha256="-",
-    plan={"rate": "25/1"},
-    parts=LONG,
-    rungs=2,
+from tests.videos.stream_kit import (
+    ASKED,
+    LEAD,
+    a_row,
+    a_segment,
+    begun,
+    claimed,
+    ended,
+    kept,
+    part_jobs,
+    read,
 )
 
-
-async def a_row(owner: Owner, state: str = "EDITING_QUEUED") -> videos.Video:
-    """A video as a row, without its file."""
-    async with db.house() as conn:
-        video_id = await db.value(
-            conn,
-            """
-            INSERT INTO videos (workspace_id, user_id, title, filename, source_key, source_bytes, source_sha256,
-                                source_type, state)
-            VALUES (%s, %s, 'A knot', 'knot.mp4', 'tenants/1/originals/x.mp4', 10, '-', 'video/mp4', 'EDITING_QUEUED')
-            RETURNING id""",
-            [owner.workspace_id, owner.user_id],
-        )
-        if state != "EDITING_QUEUED":
-            await states.move(conn, videos.MACHINE, videos.Video, int(video_id), "EDITING")
-        if state == "EDITED":
-            await states.move(conn, videos.MACHINE, videos.Video, int(video_id), "EDITED")
-        return await videos.get(conn, int(video_id))
-
-
-async def begun(video: videos.Video, asked: Asked = ASKED, *, job_id: int = LEAD) -> Stream:
-    """A stream that was begun, its parts in line as after the first sizes of its opening."""
-    async with db.house() as conn:
-        stream = await parts.begin(
-            conn,
-            workspace_id=video.workspace_id,
-            video_id=video.id,
-            user_id=video.user_id,
-            asked=asked,
-            job_id=job_id,
-        )
-        await parts.put_parts(conn, stream)
-        return stream
-
-
-async def claimed(stream: Stream, number: int, run: int) -> streams.Part | None:
-    async with db.house() as conn:
-        return await parts.claim(conn, stream.id, number, run=run, job_id=LEAD + run)
-
-
-def a_segment(track: str, number: int) -> Segment:
-    return Segment(track, number, 1000, 5, f"tenants/1/streams/{track}-{number}.m4s")
-
-
-async def kept(stream: Stream, number: int, run: int, *made: Segment) -> parts.Kept:
-    async with db.house() as conn:
-        return await parts.keep(conn, stream, number, run, made)
-
-
-async def ended(stream: Stream, number: int, run: int) -> bool:
-    async with db.house() as conn:
-        return await parts.done(conn, stream, number, run, cpu_s=1, command="ffmpeg", log="")
-
-
-async def part_jobs(stream: Stream) -> list[tuple[Any, ...]]:
-    async with db.house() as conn:
-        return await db.rows(
-            conn,
-            """
-            SELECT args ->> 'part', status::text
-              FROM procrastinate_jobs
-             WHERE task_name = 'encode-part' AND args ->> 'streamId' = %s
-             ORDER BY id""",
-            [str(stream.id)],
-        )
-
-
-async def read(stream: Stream) -> Stream:
-    async with db.house() as conn:
-        return await streams.get(conn, stream.id)
+pytestmark = pytest.mark.anyio
 
 
 async def test_the_machine_in_code_equals_its_rows(owner: Owner) -> None:
@@ -422,96 +345,3 @@ async def test_the_bytes_of_streams_count_into_the_quota(
 
 
 # What is swept
-
-
-async def bytes_of(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
-async def put(key: str) -> None:
-    await storage.put_stream(bytes_of(b"12345"), key, "video/mp4", most_bytes=5)
-
-
-async def here(*keys: str) -> list[bool]:
-    return [await storage.head(key) is not None for key in keys]
-
-
-async def over(stream: Stream, *hours: int) -> None:
-    async with db.house() as conn:
-        await conn.execute(
-            "UPDATE streams SET changed_at = now() - make_interval(hours => %s) WHERE id = %s",
-            [hours[0], stream.id],
-        )
-
-
-async def test_a_key_that_another_stream_names_outlives_the_sweep_of_the_first(owner: Owner) -> None:
-    video = await a_row(owner)
-    first = await begun(video)
-    shared, own = a_segment("v0", 1), a_segment("v1", 1)
-    await put(shared.key)
-    await put(own.key)
-    await claimed(first, 1, 7)
-    await kept(first, 1, 7, shared, own)
-    async with db.house() as conn:
-        await streams.stop(conn, first, "Enough.")
-    second = await begun(video)
-    await claimed(second, 1, 8)
-    await kept(second, 1, 8, shared)
-    await over(first, 0)
-    assert await videos.sweep_streams() == 0
-    await over(first, 2)
-    assert await videos.sweep_streams() == 1
-    assert await here(shared.key, own.key) == [True, False]
-    with pytest.raises(NotFound):
-        await read(first)
-    assert (await read(second)).state == "making"
-
-
-async def test_a_failed_stream_is_kept_a_week_for_a_retry(owner: Owner) -> None:
-    stream = await begun(await a_row(owner))
-    segment = a_segment("v0", 1)
-    await put(segment.key)
-    await claimed(stream, 1, 7)
-    await kept(stream, 1, 7, segment)
-    async with db.house() as conn:
-        await endings.give_up(conn, job_id=LEAD + 7, streamId=stream.id, reason="No.", code="x")
-    await over(stream, 24 * 6)
-    assert (await videos.sweep_streams(), await here(segment.key)) == (0, [True])
-    await over(stream, 24 * 8)
-    assert (await videos.sweep_streams(), await here(segment.key)) == (1, [False])
-
-
-async def test_the_sweep_goes_in_small_steps_and_orphans_are_asked_about_by_the_thousand(
-    owner: Owner, database: str
-) -> None:
-    stream = await begun(await a_row(owner))
-    await claimed(stream, 1, 7)
-    many = [replace(a_segment("v0", number), key=f"tenants/1/streams/{number}.m4s") for number in range(1200)]
-    await kept(stream, 1, 7, *many)
-    async with db.house() as conn:
-        keys = [*(one.key for one in many), "tenants/1/streams/lost.m4s"]
-        assert await orphans.unnamed(conn, keys) == ["tenants/1/streams/lost.m4s"]
-        await streams.stop(conn, stream, "Enough.")
-    await over(stream, 2)
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
-        await other.execute("BEGIN")
-        await other.execute("SELECT 1 FROM stream_segments WHERE number = 0 FOR UPDATE")
-        # What somebody else holds is left to the next sweep, and nobody waits for it.
-        assert await videos.sweep_streams() >= 1199
-        await other.execute("COMMIT")
-    assert await videos.sweep_streams() == 1
-
-
-async def test_a_stream_names_its_first_bytes_its_mp4_and_its_logo(owner: Owner) -> None:
-    stream = await begun(await a_row(owner))
-    keys = [f"tenants/1/streams/{name}.bin" for name in ("init", "mp4", "logo")]
-    async with db.house() as conn:
-        track = Track(
-            "v0", "video", "avc1", 640, 360, "25/1", "", "", 12800, 800,
-            stream.id, owner.workspace_id, keys[0], 7, "s",
-        )  # fmt: skip
-        await parts.keep_track(conn, track)
-        await conn.execute("UPDATE streams SET mp4_key = %s WHERE id = %s", [keys[1], stream.id])
-        assert await parts.keep_logo(conn, stream.id, keys[2]) == keys[2]
-        assert await parts.keep_logo(conn, stream.id, "tenants/1/logos/late.bin") == keys[2]
-        assert await orphans.unnamed(conn, keys) == []
