@@ -28,6 +28,7 @@ async def sweep() -> None:
         await dedup.forget_old(conn)
         await accounts.forget_states(conn)
         await publishing.forget_calls(conn)
+        await publishing.rederive(conn)
         await users.forget_sessions(conn)
         await users.forget_failures(conn)
     while True:

@@ -18,8 +18,9 @@ from tests.makers import Owner, an_owner
 
 pytestmark = pytest.mark.anyio
 
-# Rows without an owner that everybody may read: the moves of the machines, and which queues are paused.
-REFERENCE = {"allowed_moves", "pauses"}
+# Rows without an owner that everybody may read: the moves of the machines, which queues are paused, and how much is
+# used of the platforms' limits that all accounts share.
+REFERENCE = {"allowed_moves", "pauses", "app_usage"}
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
 
@@ -97,6 +98,7 @@ async def fill(conn: db.Conn, owner: Owner) -> None:
 SAMPLES = {
     "bigint": 4711,
     "integer": 1,
+    "smallint": 1,
     "text": "x",
     "bytea": b"x",
     "jsonb": "{}",
@@ -113,6 +115,7 @@ CHOSEN: dict[str, dict[str, object]] = {
     "renditions": {"kind": "poster"},
     "stream_tracks": {"kind": "video"},
     "batches": {"act": "upload"},
+    "weekly_slots": {"wall": "09:00"},
 }
 
 

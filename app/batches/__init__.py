@@ -1,6 +1,7 @@
 """Batches: several videos in one job, with a result for each of them, one progress, and a retry of what failed."""
 
 from app.batches.acts import act_on, cancel, clear_away, remove, retry
+from app.batches.imports import Row, import_all, preview
 from app.batches.rows import (
     MOST,
     Act,
@@ -23,6 +24,7 @@ __all__ = [
     "Counts",
     "File",
     "Item",
+    "Row",
     "ShownBatch",
     "ShownItem",
     "Stage",
@@ -31,9 +33,11 @@ __all__ = [
     "cancel",
     "clear_away",
     "get",
+    "import_all",
     "item",
     "list_for",
     "open_place",
+    "preview",
     "refuse",
     "remove",
     "retry",

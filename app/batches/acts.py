@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 
 from app import accounts, db, events, publishing, videos
-from app.batches import rows, shown
+from app.batches import imports, rows, shown
 from app.batches.rows import Act, Batch, File, Item
 from app.batches.shown import ShownItem, Stage
 from app.errors import NotFound, Permanent, Refused, WrongState
@@ -196,7 +196,16 @@ async def _cancel(conn: db.Conn, batch: Batch, item: Item) -> int | None:
     return None if after.target is None else after.target.id
 
 
-DO: dict[Act, Verb] = {Act.POST: _post, Act.RETRY: _retry, Act.CANCEL: _cancel}
+async def _import(conn: db.Conn, batch: Batch, item: Item) -> int | None:
+    return await imports.plan_one(conn, batch, item)
+
+
+DO: dict[Act, Verb] = {
+    Act.POST: _post,
+    Act.RETRY: _retry,
+    Act.CANCEL: _cancel,
+    Act.IMPORT: _import,
+}
 
 
 def _go_on(one: ShownItem) -> Verb:

@@ -25,6 +25,7 @@ class Act(StrEnum):
     POST = "post"
     RETRY = "retry"
     CANCEL = "cancel"
+    IMPORT = "import"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Batch:
 @dataclass(frozen=True)
 class Item:
     """A place in a batch. `refused` is why the last thing that was asked for it was not accepted, `accepted` that the
-    act on its video was.
+    act on its video was. Of an import it is one row for one account: `asked` is what the row wants there, None for a
+    row with mistakes.
     """
 
     id: int
@@ -73,6 +75,8 @@ class Item:
     cancelled_at: datetime | None
     refused: str | None
     refused_code: str | None
+    asked: dict[str, Any] | None = None
+    row_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ async def items(conn: db.Conn, batch_ids: Sequence[int]) -> list[Item]:
         """
         SELECT items.id, items.workspace_id, items.batch_id, items.title, items.filename, items.bytes,
                coalesce(items.video_id, videos.id) AS video_id, items.target_id, items.branded,
-               items.accepted, items.cancelled_at, items.refused, items.refused_code
+               items.accepted, items.cancelled_at, items.refused, items.refused_code, items.asked,
+               items.row_number
           FROM batch_items AS items
           LEFT JOIN videos ON videos.item_id = items.id
          WHERE items.batch_id = ANY (%s)

@@ -164,7 +164,10 @@ class ShownItem:
     def can_retry(self) -> bool:
         """A file that was refused has to be sent again by the person; everything else can be tried again here."""
         if self.stage == Stage.REFUSED:
-            return self.batch.act != Act.UPLOAD
+            # A row with mistakes is put right in its file.
+            return self.batch.act != Act.UPLOAD and (
+                self.batch.act != Act.IMPORT or self.item.asked is not None
+            )
         return self.stage == Stage.FAILED
 
     @property
@@ -192,7 +195,9 @@ class ShownItem:
             return ("cancel",)
         if self.batch.act == Act.UPLOAD:
             return ("receive", "brand", "post") if self.batch.posts else ("receive", "brand")
-        posts = self.batch.act == Act.POST or (self.shown is not None and self.shown.target is not None)
+        posts = self.batch.act in (Act.POST, Act.IMPORT) or (
+            self.shown is not None and self.shown.target is not None
+        )
         return (*(() if self.item.branded else ("brand",)), *(("post",) if posts else ())) or ("brand",)
 
     @property

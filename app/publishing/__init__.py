@@ -1,5 +1,33 @@
 """What goes out, where and when, and that it goes out once: publications, targets and their ledger."""
 
+from app.publishing import drafts, imports, publications, slots
+from app.publishing.beyond import beyond_access
+from app.publishing.finish import finish
+from app.publishing.forecast import Foretold, double_of, forecast
+from app.publishing.left import Left, left
+from app.publishing.plans import (
+    Changes,
+    approve_held,
+    cancel_all,
+    edit,
+    edit_target,
+    move,
+    move_target,
+    rederive,
+    skip,
+)
+from app.publishing.publications import (
+    Planned,
+    Publication,
+    Wanted,
+    between,
+    compose_all,
+    in_trouble,
+    missed,
+    retry,
+    retry_failed,
+)
+from app.publishing.release import release_all, release_due, supply
 from app.publishing.rows import (
     MACHINE,
     OVER,
@@ -16,12 +44,9 @@ from app.publishing.rows import (
     job_of,
     of_videos,
     on_account,
-    release_due,
     resume_for_video,
-    retry,
     settle_by_hand,
     stop_for_video,
-    supply,
 )
 from app.publishing.settle import (
     ask_about_unsettled,
@@ -30,36 +55,70 @@ from app.publishing.settle import (
     settle,
     settle_gave_up,
 )
-from app.publishing.work import give_up, publish, publish_video
+from app.publishing.when import When, zones
+from app.publishing.work import give_up, give_up_target, publish, publish_target, publish_video
 
 __all__ = [
     "MACHINE",
     "OVER",
     "Attempt",
     "Call",
+    "Changes",
+    "Foretold",
+    "Left",
     "Media",
+    "Planned",
+    "Publication",
     "State",
     "Target",
+    "Wanted",
+    "When",
+    "approve_held",
     "ask_about_unsettled",
     "attempts",
+    "between",
+    "beyond_access",
     "calls",
     "cancel",
+    "cancel_all",
     "compose",
+    "compose_all",
+    "double_of",
+    "drafts",
+    "edit",
+    "edit_target",
+    "finish",
+    "forecast",
     "forget_calls",
     "get",
     "give_up",
+    "give_up_target",
+    "imports",
+    "in_trouble",
     "job_of",
+    "left",
+    "missed",
+    "move",
+    "move_target",
     "of_videos",
     "on_account",
+    "publications",
     "publish",
+    "publish_target",
     "publish_video",
     "put_back_stranded",
+    "rederive",
+    "release_all",
     "release_due",
     "resume_for_video",
     "retry",
+    "retry_failed",
     "settle",
     "settle_by_hand",
     "settle_gave_up",
+    "skip",
+    "slots",
     "stop_for_video",
     "supply",
+    "zones",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from app import crypto, db, log, platforms, queue
 from app.errors import Superseded
+from app.publishing import caps
 from app.publishing.rows import Attempt, Target
 
 
@@ -102,13 +103,16 @@ async def handle_of(conn: db.Conn, attempt: Attempt) -> platforms.Handle | None:
 
 
 async def drop_handle(conn: db.Conn, attempt: Attempt, run: int) -> None:
-    """The platform says that the handle is dead: the next step makes another, still in this attempt."""
+    """The platform says that the handle is dead: the next step makes another, still in this attempt.
+
+    How many were asked for stays counted, so that a post whose handles die again and again comes to an end.
+    """
     kept = await db.value(
         conn,
         """
         UPDATE target_attempts
            SET publish_id = NULL, upload_url_enc = NULL, resource_at = NULL, expires_at = NULL,
-               bytes_sent = 0, inits = 0, committed_at = NULL
+               bytes_sent = 0, committed_at = NULL
          WHERE id = %s AND run = %s AND outcome IS NULL
         RETURNING id""",
         [attempt.id, run],
@@ -210,6 +214,11 @@ def _ours(found: Any) -> Any:
     return found
 
 
+def _newest(made: list[platforms.Call]) -> list[platforms.Usage]:
+    """What the last answer said of each limit."""
+    return list({(usage.scope, usage.name): usage for call in made for usage in call.usage}.values())
+
+
 class Calls:
     """Collects what was said to the platform and writes it down; a list of calls is never worth failing a
     step.
@@ -248,5 +257,6 @@ class Calls:
                         for call in made
                     ],
                 )
+                await caps.keep_usage(conn, self.target, _newest(made))
         except Exception as error:
             log.warning("calls were not written down", count=len(made), reason=type(error).__name__)

@@ -4,15 +4,16 @@ hand.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from app import accounts, config, db, jobs, limits, live, platforms, queue, states
+from app import accounts, db, jobs, live, platforms, queue, states
 from app.errors import NotYet, WrongState
+from app.publishing.when import When
 
 # What waits for a pause is brought forward at its end; this is the net.
 PAUSE_LOOK_S = 3600
@@ -40,20 +41,30 @@ MACHINE = states.Machine(
     {
         "": _to(State.DRAFT, State.SCHEDULED),
         State.DRAFT: _to(State.SCHEDULED, State.CANCELLED),
-        State.SCHEDULED: _to(State.QUEUED, State.MISSED, State.FAILED, State.CANCELLED),
-        State.QUEUED: _to(State.PUBLISHING, State.FAILED, State.CANCELLED),
+        # To itself: planned for another time.
+        State.SCHEDULED: _to(State.SCHEDULED, State.QUEUED, State.MISSED, State.FAILED, State.CANCELLED),
+        State.QUEUED: _to(State.PUBLISHING, State.FAILED, State.CANCELLED, State.SCHEDULED),
         State.PUBLISHING: _to(
-            State.PUBLISHING, State.PUBLISHED, State.UNCONFIRMED, State.FAILED, State.CANCELLED, State.QUEUED
+            State.PUBLISHING,
+            State.PUBLISHED,
+            State.UNCONFIRMED,
+            State.FAILED,
+            State.CANCELLED,
+            State.QUEUED,
+            State.SCHEDULED,
         ),
         State.UNCONFIRMED: _to(
             State.UNCONFIRMED, State.PUBLISHED, State.FAILED, State.PUBLISHING, State.QUEUED
         ),
-        State.FAILED: _to(State.QUEUED, State.SCHEDULED),
-        State.MISSED: _to(State.QUEUED, State.CANCELLED),
+        State.FAILED: _to(State.QUEUED, State.SCHEDULED, State.CANCELLED),
+        State.MISSED: _to(State.QUEUED, State.SCHEDULED, State.CANCELLED),
         State.CANCELLED: _to(State.SCHEDULED),
     },
 )
 OVER = (State.PUBLISHED, State.FAILED, State.CANCELLED, State.MISSED)
+# In line or on its way: a run may hold it.
+GOING = (State.QUEUED, State.PUBLISHING)
+CHANGEABLE = (State.DRAFT, State.SCHEDULED, *GOING, State.FAILED, State.MISSED)
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,19 @@ class Media:
     width_px: int
     height_px: int
     fps: float
+    # The poster, for platforms that take a cover: `{key, bytes, sha256, width_px, height_px}`.
+    cover: dict[str, Any] | None = None
+    # The further pictures of a carousel, each as these same fields.
+    more: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """One publication on one account. `post` holds the person's choices as the platform's adapter names them."""
+    """One publication on one account. `post` holds the person's choices as the platform's adapter names them.
+
+    `publish_at` is derived from what was chosen (`zone`, `wall_time`, `fold`). `release_at` is its turn after an
+    outage, `held_at` says that a person has to decide, `released_at` when it was last put in line.
+    """
 
     id: int
     workspace_id: int
@@ -98,24 +117,39 @@ class Target:
     published_at: datetime | None
     changed_at: datetime
     created_at: datetime
+    fold: int = 0
+    release_at: datetime | None = None
+    held_at: datetime | None = None
+    released_at: datetime | None = None
+    edited_at: datetime | None = None
 
     @property
     def over(self) -> bool:
         return self.state in OVER
 
     @property
+    def when(self) -> When:
+        return When.kept(self.publish_at, self.zone, self.wall_time, self.fold)
+
+    @property
     def choices(self) -> platforms.Post:
-        return platforms.Post(**self.post)
+        return platforms.Post.from_json(self.post)
 
     @property
     def to_send(self) -> Media:
         if self.media is None:
             raise WrongState("The video is not ready yet.", code="not_ready")
-        return Media(**self.media)
+        known = {each.name for each in fields(Media)}
+        return Media(**{name: value for name, value in self.media.items() if name in known})
 
     @property
     def can_cancel(self) -> bool:
         return self.state in (State.DRAFT, State.SCHEDULED, State.QUEUED, State.PUBLISHING, State.MISSED)
+
+    @property
+    def can_change(self) -> bool:
+        """Whether text and time may still be changed, as far as the row tells: the permit is asked when it is done."""
+        return self.state in CHANGEABLE
 
     @property
     def can_retry(self) -> bool:
@@ -174,8 +208,19 @@ async def hold(conn: db.Conn, target_id: int, run: int | None = None) -> Target:
 async def move(conn: db.Conn, target_id: int, to: State, *, run: int | None = None, **changes: Any) -> Target:
     """Move a target as `states.move` does, and tell the pages that show its video."""
     target = await states.move(conn, MACHINE, Target, target_id, to, run=run, **changes)
-    await live.tell(conn, f"video-{target.video_id}")
+    await live.tell(conn, f"video-{target.video_id}", f"publication-{target.publication_id}")
     return target
+
+
+async def tell(conn: db.Conn, target: Target) -> None:
+    """Tell every page that shows this target."""
+    await live.tell(
+        conn,
+        f"target-{target.id}",
+        f"video-{target.video_id}",
+        f"publication-{target.publication_id}",
+        f"workspace-{target.workspace_id}",
+    )
 
 
 async def of_videos(conn: db.Conn, video_ids: list[int]) -> dict[int, list[Target]]:
@@ -224,75 +269,80 @@ async def compose(
     account = await accounts.usable(conn, account_id)
     publication_id = await db.value(
         conn,
-        "INSERT INTO publications (workspace_id, user_id, video_id) VALUES (%s, %s, %s) RETURNING id",
-        [workspace_id, user_id, video_id],
+        """
+        INSERT INTO publications (workspace_id, user_id, video_id, text, source)
+        VALUES (%s, %s, %s, %s, 'upload')
+        RETURNING id""",
+        [workspace_id, user_id, video_id, post.title],
     )
-    due = publish_at or datetime.now(UTC)
     target = await db.one(
         conn,
         Target,
         """
         INSERT INTO targets (workspace_id, publication_id, video_id, account_id, platform, post, publish_at,
-        zone, state) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'scheduled') RETURNING {columns}""",
+        zone, state) VALUES (%s, %s, %s, %s, %s, %s, coalesce(%s, clock_timestamp()), %s, 'scheduled')
+        RETURNING {columns}""",
         [
             workspace_id,
             publication_id,
             video_id,
             account.id,
             account.platform,
-            Jsonb(asdict(post)),
-            due,
+            Jsonb(post.to_json()),
+            publish_at,
             zone,
         ],
     )
     if publish_at is not None:
-        await queue.defer(conn, jobs.RELEASE_DUE, workspace_id=workspace_id, at=publish_at)
+        await set_alarm(conn, workspace_id, publish_at)
     return target
 
 
-async def supply(conn: db.Conn, video_id: int, media: Media) -> None:
-    """The video is ready: give it to its planned targets and queue those that are due. A second call changes
-    nothing.
+async def set_alarm(conn: db.Conn, workspace_id: int, at: datetime) -> None:
+    """Look at what is due at that moment, in the transaction that plans it. Posts of one moment share one alarm;
+    one that rings for nothing does no harm.
     """
-    waiting = await db.many(
-        conn,
-        Target,
-        """
-        UPDATE targets
-           SET media = %s
-         WHERE video_id = %s AND state = 'scheduled'
-        RETURNING {columns}""",
-        [Jsonb(asdict(media)), video_id],
-    )
-    for target in waiting:
-        if target.publish_at <= datetime.now(UTC):
-            await put_in_line(conn, target)
-
-
-async def release_due(conn: db.Conn) -> list[Target]:
-    """Queue every planned target whose time has come and whose video is ready. May run in two places at once."""
-    due = await db.many(
-        conn,
-        Target,
-        """
-        SELECT {columns}
-          FROM targets
-         WHERE state = 'scheduled' AND publish_at <= now() AND media IS NOT NULL
-         ORDER BY publish_at
-           FOR UPDATE SKIP LOCKED""",
-    )
-    return [await put_in_line(conn, target) for target in due]
+    moment = at.astimezone(UTC).isoformat()
+    await queue.defer(conn, jobs.RELEASE_AT, workspace_id=workspace_id, at=at, moment=moment)
 
 
 async def put_in_line(conn: db.Conn, target: Target) -> Target:
     """Queue the upload of this target, in the transaction that says so."""
-    job_id = await _queue_upload(conn, target)
-    return await move(conn, target.id, State.QUEUED, job_id=job_id, progress=0, verdict=None)
+    job_id = await queue_upload(conn, target)
+    return await move(
+        conn,
+        target.id,
+        State.QUEUED,
+        job_id=job_id,
+        progress=0,
+        verdict=None,
+        release_at=None,
+        held_at=None,
+        released_at=datetime.now(UTC),
+    )
 
 
-async def _queue_upload(conn: db.Conn, target: Target, *, at: datetime | None = None) -> int:
+async def queue_upload(conn: db.Conn, target: Target, *, at: datetime | None = None) -> int:
+    """Posts of TikTok go with their video's upload job (S1.28); every other has a job of its own (S2.80)."""
+    if target.platform == "tiktok":
+        return await queue.defer(
+            conn, jobs.UPLOAD_VIDEO, workspace_id=target.workspace_id, at=at, videoId=target.video_id
+        )
+    post = target.choices
     return await queue.defer(
-        conn, jobs.UPLOAD_VIDEO, workspace_id=target.workspace_id, at=at, videoId=target.video_id
+        conn,
+        jobs.PUBLISH_TO[target.platform],
+        workspace_id=target.workspace_id,
+        at=at,
+        targetId=target.id,
+        platform=target.platform,
+        credentials={"accountId": target.account_id},
+        content={
+            "videoPath": target.to_send.key,
+            "title": post.title,
+            "description": post.description,
+        },
+        settings={"privacy": post.privacy_level, "allowComments": not post.disable_comment},
     )
 
 
@@ -300,7 +350,7 @@ async def queue_again(
     conn: db.Conn, target: Target, reason: str, run: int, *, at: datetime | None = None
 ) -> Target:
     """Back in line by a step's decision: what failed may be sent again without harm."""
-    job_id = await _queue_upload(conn, target, at=at)
+    job_id = await queue_upload(conn, target, at=at)
     return await move(conn, target.id, State.QUEUED, run=run, job_id=job_id, progress=0, reason=reason)
 
 
@@ -318,11 +368,21 @@ async def cancel(conn: db.Conn, target_id: int) -> Target:
         raise WrongState("The platform already has the video: it can only be deleted there.", code="too_late")
     target = await move(conn, target_id, State.CANCELLED)
     await conn.execute("SELECT give_back_limits(%s)", [target_id])
-    await _cancel_job(conn, target, "The post was cancelled.")
+    await leave_line(conn, target, "The post was cancelled.")
     return target
 
 
-async def _cancel_job(conn: db.Conn, target: Target, reason: str) -> None:
+async def call_back(conn: db.Conn, target: Target, reason: str) -> None:
+    """Take a target that the caller holds out of line or away from its run, which sends nothing more. WrongState once
+    its permit is spent: then only the platform knows.
+    """
+    if await db.value(conn, "SELECT close_attempt_unsent(%s)", [target.id]):
+        raise WrongState("The platform already has the video: it can only be changed there.", code="too_late")
+    await conn.execute("SELECT give_back_limits(%s)", [target.id])
+    await leave_line(conn, target, reason)
+
+
+async def leave_line(conn: db.Conn, target: Target, reason: str) -> None:
     """Cancel the job that the target waited for, unless another target of the video waits for it, too."""
     others = await db.value(
         conn,
@@ -379,7 +439,7 @@ async def stop_for_video(conn: db.Conn, video_id: int, reason: str) -> None:
         if target.state in (State.SCHEDULED, State.QUEUED):
             stopped = await move(conn, target.id, State.CANCELLED, reason=reason, reason_code=STOPPED)
             await conn.execute("SELECT give_back_limits(%s)", [target.id])
-            await _cancel_job(conn, stopped, reason)
+            await leave_line(conn, stopped, reason)
 
 
 async def resume_for_video(conn: db.Conn, video_id: int) -> None:
@@ -397,15 +457,6 @@ async def job_of(conn: db.Conn, video_id: int) -> int | None:
         [video_id],
     )
     return None if found is None else int(found)
-
-
-def account_limits(target: Target) -> list[limits.Limit]:
-    """S1.30: how often one account may start an upload, over all workers; empty when switched off."""
-    most, window_s = config.get().account_uploads_most
-    if not most:
-        return []
-    reason = f"This account posts at most {most} {'video' if most == 1 else 'videos'} every {window_s / 60:g} minutes."
-    return [limits.Limit(f"account-{target.account_id}", most, window_s, reason)]
 
 
 async def check_pause(conn: db.Conn, target: Target) -> None:

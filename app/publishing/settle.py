@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from app import accounts, db, jobs, live, log, platforms, queue, states
 from app.errors import HouseError, NotFound, NotYet, Permanent, Superseded, WrongState
 from app.platforms import Kind
-from app.publishing import ledger, rows, talk
+from app.publishing import caps, ledger, rows, talk
 from app.publishing.rows import MACHINE, Attempt, State, Target
 
 # Twice the time limit of the irreversible call: before that a frozen run may still be making it.
@@ -66,11 +66,10 @@ async def settle(target_id: int) -> None:
 
 
 async def _ask(target: Target, attempt: Attempt, handle: platforms.Handle, run: int) -> None:
-    adapter = platforms.get(target.platform)
     calls = ledger.Calls(target, attempt, run)
     try:
         access, status = await talk.with_token(
-            target, lambda access: adapter.status(adapter.app(), access.token, handle, on_call=calls)
+            target, lambda access: talk.ask(target, access, handle, calls, attempt.intent_at)
         )
     except NotYet:
         raise
@@ -79,7 +78,10 @@ async def _ask(target: Target, attempt: Attempt, handle: platforms.Handle, run: 
         return
     finally:
         await calls.save()
-    await _conclude(target, attempt, status, access.account, run)
+    if status.handle is not None:
+        handle = status.handle
+        await ledger.keep_handle(attempt, run, handle)
+    await _conclude(target, attempt, handle, status, access.account, run)
 
 
 async def _ask_later(target: Target, attempt: Attempt, error: HouseError, run: int) -> None:
@@ -110,44 +112,59 @@ async def _leave_to_person(target: Target, run: int) -> None:
 
 
 async def _conclude(
-    target: Target, attempt: Attempt, status: platforms.Status, account: accounts.Account, run: int
+    target: Target,
+    attempt: Attempt,
+    handle: platforms.Handle,
+    status: platforms.Status,
+    account: accounts.Account,
+    run: int,
 ) -> None:
     """Write what the platform said: yes, a definite no, or not yet."""
     if status.state in ("published", "inbox"):
-        await _published(target, attempt, status, account, run)
+        await _published(target, attempt, handle, status, account, run)
     elif status.state == "failed":
         await _failed(target, attempt, status, run)
-    elif status.state == "processing" and _missing_bytes(target, status):
+    elif status.state == "unpublished" or (status.state == "processing" and _missing_bytes(target, status)):
         await _not_arrived(target, attempt, run)
     else:
         await _wait(target, attempt, status, run)
 
 
 async def _published(
-    target: Target, attempt: Attempt, status: platforms.Status, account: accounts.Account, run: int
+    target: Target,
+    attempt: Attempt,
+    handle: platforms.Handle,
+    status: platforms.Status,
+    account: accounts.Account,
+    run: int,
 ) -> None:
     """The post is out: outcome, state, link and the account's success in one transaction, said once in the
     log.
     """
     adapter = platforms.get(target.platform)
-    post_id = status.post_ids[0] if status.post_ids else None
     async with db.house() as conn:
         await rows.hold(conn, target.id, run)
         await ledger.close(conn, attempt, run, "published")
+        found = await _found(conn, target, handle, status)
+        post_id = None if found is None else found.remote_id
+        stands_in = attempt.publish_id if adapter.PUBLISH_ID_STANDS_IN else None
         moved = await rows.move(
             conn,
             target.id,
             State.PUBLISHED,
             run=run,
             progress=100,
-            remote_id=post_id or attempt.publish_id,
+            remote_id=post_id or stands_in,
             # Until the platform names the public post, its publish id stands in, marked as provisional
             # (S1.43).
-            url=adapter.link(account.handle, post_id or attempt.publish_id),
+            url=(found.url if found else None) or adapter.link(account.handle, post_id or stands_in),
             url_provisional=post_id is None,
             published_at=datetime.now(UTC),
+            reason=status.reason,
         )
         await accounts.set_success(conn, target.account_id)
+        if target.choices.use_cover or target.choices.first_comment:
+            await queue.defer(conn, jobs.FINISH_TARGET, workspace_id=target.workspace_id, targetId=target.id)
         if post_id is None and target.post.get("privacy_level") != "SELF_ONLY":
             await queue.defer(
                 conn,
@@ -166,6 +183,26 @@ async def _published(
         remote_id=moved.remote_id,
         seconds=round(seconds, 1),
     )
+
+
+async def _found(
+    conn: db.Conn, target: Target, handle: platforms.Handle, status: platforms.Status
+) -> platforms.Found | None:
+    """Which post of the platform this is: named by it, or the only one that fits and is bound to no other target.
+
+    Never the newest of several: then the post is published and its link is not known (reliability, section 2).
+    """
+    if status.post_ids:
+        return platforms.Found(status.post_ids[0], status.url)
+    if handle.remote_id:
+        return platforms.Found(handle.remote_id, status.url)
+    bound = await db.rows(
+        conn,
+        "SELECT remote_id FROM targets WHERE account_id = %s AND id <> %s AND remote_id = ANY (%s)",
+        [target.account_id, target.id, [one.remote_id for one in status.candidates]],
+    )
+    free = [one for one in status.candidates if (one.remote_id,) not in bound]
+    return free[0] if len(free) == 1 else None
 
 
 async def _failed(target: Target, attempt: Attempt, status: platforms.Status, run: int) -> None:
@@ -198,7 +235,7 @@ async def _failed(target: Target, attempt: Attempt, status: platforms.Status, ru
         if kind is Kind.AUTHORISATION_LOST:
             await accounts.lose(conn, await accounts.get(conn, target.account_id), error.message)
     if kind is Kind.QUOTA:
-        await talk.note(target, error)
+        await caps.note(target, error)
 
 
 def _missing_bytes(target: Target, status: platforms.Status) -> bool:
@@ -212,7 +249,7 @@ async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
     committed_at = attempt.committed_at
     if committed_at is not None:
         async with db.house() as conn:
-            sending = await _is_sending(conn, target.video_id)
+            sending = await _is_sending(conn, target)
         wait_s = CALL_OUT_S if sending else CALL_OVER_S
         left_s = wait_s - (datetime.now(UTC) - committed_at).total_seconds()
         if left_s > 0:
@@ -226,17 +263,23 @@ async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
         await rows.queue_again(conn, target, "The last part did not arrive; it is sent again.", run)
 
 
-async def _is_sending(conn: db.Conn, video_id: int) -> bool:
-    """Whether a run that sends this video has not ended: it may be frozen and make its call later."""
+async def _is_sending(conn: db.Conn, target: Target) -> bool:
+    """Whether a run that sends this post has not ended: it may be frozen and make its call later."""
     return bool(
         await db.value(
             conn,
             """
             SELECT EXISTS (SELECT
                              FROM procrastinate_jobs AS jobs
-                            WHERE jobs.status = 'doing' AND jobs.task_name = %s
-                              AND (jobs.args ->> 'videoId')::bigint = %s)""",
-            [jobs.UPLOAD_VIDEO.name, video_id],
+                            WHERE jobs.status = 'doing'
+                              AND (jobs.task_name = %s AND (jobs.args ->> 'videoId')::bigint = %s
+                                   OR jobs.task_name = %s AND (jobs.args ->> 'targetId')::bigint = %s))""",
+            [
+                jobs.UPLOAD_VIDEO.name,
+                target.video_id,
+                jobs.PUBLISH_TO[target.platform].name,
+                target.id,
+            ],
         )
     )
 
@@ -253,7 +296,7 @@ async def _wait(target: Target, attempt: Attempt, status: platforms.Status, run:
         if status.state == "gone"
         else "The platform is working on it."
     )
-    raise NotYet(reason, after_s=_poll_s(asks, since))
+    raise NotYet(reason, after_s=status.after_s or _poll_s(asks, since))
 
 
 def _poll_s(asks: int, since: timedelta) -> float:
@@ -269,20 +312,25 @@ async def _find_link(target: Target, attempt: Attempt, handle: platforms.Handle,
         return
     adapter = platforms.get(target.platform)
     access, status = await talk.with_token(
-        target, lambda access: adapter.status(adapter.app(), access.token, handle)
+        target, lambda access: talk.ask(target, access, handle, since=attempt.intent_at)
     )
     since = datetime.now(UTC) - target.published_at
-    if status.post_ids:
-        async with db.house() as conn:
+    async with db.house() as conn:
+        found = await _found(conn, target, status.handle or handle, status)
+        if found is not None:
             await conn.execute(
                 """
                 UPDATE targets
                    SET remote_id = %s, url = %s, url_provisional = false
                  WHERE id = %s AND url_provisional""",
-                [status.post_ids[0], adapter.link(access.account.handle, status.post_ids[0]), target.id],
+                [
+                    found.remote_id,
+                    found.url or adapter.link(access.account.handle, found.remote_id),
+                    target.id,
+                ],
             )
             await live.tell(conn, f"target-{target.id}", f"video-{target.video_id}")
-        return
+            return
     if since < ASK_FOR:
         asks = 1 + int(since.total_seconds() // POLL_FIRST_HOUR_S)
         raise NotYet("The platform has not named the public post yet.", after_s=_poll_s(asks, since))
@@ -328,9 +376,7 @@ async def put_back_stranded(conn: db.Conn) -> int:
            FOR UPDATE SKIP LOCKED""",
     )
     for target in found:
-        job_id = await queue.defer(
-            conn, jobs.UPLOAD_VIDEO, workspace_id=target.workspace_id, videoId=target.video_id
-        )
+        job_id = await rows.queue_upload(conn, target)
         await conn.execute("UPDATE targets SET job_id = %s WHERE id = %s", [job_id, target.id])
         log.warning("a target without a job was put back in line", target_id=target.id, job_id=job_id)
     return len(found)

@@ -24,7 +24,7 @@ from app.errors import (
     Unsure,
     WrongState,
 )
-from app.publishing import ledger, rows, talk
+from app.publishing import caps, ledger, rows, talk
 from app.publishing.rows import MACHINE, Attempt, State, Target
 
 # A handle whose answer was lost has published nothing, so it may be asked for again, but each one counts at
@@ -71,6 +71,11 @@ def _due(error: NotYet | Retryable) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=error.after_s or 0)
 
 
+async def publish_target(target_id: int) -> None:
+    """Send one target to its platform; the whole of a `publish-to-…` job. What went out is not repeated."""
+    await publish(target_id)
+
+
 async def _fail_alone(target_id: int, job_id: int, error: HouseError) -> None:
     async with db.house() as conn:
         await fail(conn, target_id, job_id, error.message, error.code)
@@ -93,11 +98,19 @@ async def publish(target_id: int) -> None:
             handle = await _begin(target, attempt, post, run.number, calls)
             from_byte = 0
         else:
-            access, from_byte = await _resume_at(target, attempt, handle, run.number, calls)
-        await _send(target, attempt, handle, access, from_byte, run, calls)
+            found = await _resume_at(target, attempt, handle, run.number, calls)
+            if found is None:
+                await _hand_over(target, run.number, None)
+                return
+            access, handle, from_byte = found
+        await _send(target, attempt, handle, access, post, from_byte, run, calls)
     except (NotYet, Retryable) as error:
         await _back_in_line(target, run.number, error)
         raise
+    except Permanent as error:
+        if error.code != accounts.NEEDS_RECONNECT:
+            raise
+        await _wait_for_account(target, run.number, error.message)
     finally:
         await calls.save()
 
@@ -111,20 +124,39 @@ async def _back_in_line(target: Target, run: int, error: NotYet | Retryable) -> 
             )
 
 
+async def _wait_for_account(target: Target, run: int, reason: str) -> None:
+    """The account lost its permission before anything went out: the post is planned again and says why. Connecting
+    the account lets it go on, with the upload that was begun (S0.13).
+    """
+    async with db.house() as conn:
+        await rows.move(
+            conn, target.id, State.SCHEDULED, run=run, reason=reason, reason_code=accounts.NEEDS_RECONNECT
+        )
+
+
 async def _claim(target_id: int, run: int) -> tuple[Target, Attempt, platforms.Handle | None] | None:
     """Steps 1 and 2: take the target and its open attempt over, or wait for the account's turn."""
+    # Limits that all accounts share are counted by our registration, so it has to be the current one.
+    await accounts.apps.look()
     async with db.house() as conn:
         target = await rows.get(conn, target_id)
         if target.state not in (State.QUEUED, State.PUBLISHING):
             return None
         attempt = await ledger.open_attempt(conn, target_id)
+        wait = None
         # What may be out already is asked about at once, whatever its account may do now.
         if attempt is None or attempt.committed_at is None:
-            _check_account(await accounts.get(conn, target.account_id))
+            account = await accounts.get(conn, target.account_id)
+            if account.state == accounts.NEEDS_RECONNECT:
+                await rows.move(
+                    conn, target_id, State.SCHEDULED, reason=account.reason, reason_code=account.state
+                )
+                return None
+            _check_account(account)
+            await caps.check_hold(conn, target, account)
             await rows.check_pause(conn, target)
-        wait = None
-        if attempt is None:
-            wait = await limits.take(conn, f"target-{target_id}", rows.account_limits(target))
+            if attempt is None:
+                wait = await limits.take(conn, f"target-{target_id}", caps.limits_of(target, account))
         if wait is None:
             target = await rows.move(
                 conn,
@@ -140,6 +172,7 @@ async def _claim(target_id: int, run: int) -> tuple[Target, Attempt, platforms.H
 
 
 def _check_account(account: accounts.Account) -> None:
+    """Whether the account may post now: one that its owner disconnected is not waited for (S1.32)."""
     if account.state != accounts.CONNECTED:
         raise Permanent(
             account.reason or "The account is no longer connected. Connect it again, then retry.",
@@ -147,17 +180,13 @@ def _check_account(account: accounts.Account) -> None:
         )
     if account.paused_at is not None:
         raise NotYet("This account is paused.", after_s=60, code="account_paused")
-    if account.held_until is not None and account.held_until > datetime.now(UTC):
-        raise NotYet(
-            account.held_reason or "The platform asked this account to wait.", until=account.held_until
-        )
 
 
 async def _prepare(target: Target, calls: ledger.Calls) -> tuple[accounts.Access, platforms.Post]:
     """A token that works, and the post checked against what the creator may do at this moment."""
     adapter = platforms.get(target.platform)
     access, creator = await talk.with_token(
-        target, lambda access: adapter.creator(adapter.app(), access.token, on_call=calls)
+        target, lambda access: adapter.creator(adapter.app(), access.grant, on_call=calls)
     )
     async with db.house() as conn:
         await accounts.keep_creator(conn, target.account_id, creator)
@@ -178,11 +207,16 @@ async def _begin(
     adapter = platforms.get(target.platform)
     for wait_s in (*talk.ASK_AGAIN_S, 8.0, 0.0):
         inits = await ledger.count_init(attempt, run)
+        if inits > 2 * MOST_INITS:
+            raise Permanent(
+                f"{adapter.LABEL} dropped every upload that was begun, so nothing was posted. Retry it in a while.",
+                code="upload_expired",
+            )
         try:
             _, handle = await talk.with_token(
                 target,
                 lambda access: adapter.begin(
-                    adapter.app(), access.token, post, talk.media(target), on_call=calls
+                    adapter.app(), access.grant, post, talk.media(target), on_call=calls
                 ),
                 repeat=False,
             )
@@ -207,23 +241,34 @@ async def _resume_at(
     handle: platforms.Handle,
     run: int,
     calls: ledger.Calls,
-) -> tuple[accounts.Access, int]:
+) -> tuple[accounts.Access, platforms.Handle, int] | None:
     """Where to go on with a handle of an earlier run, by the platform's own count (never a second handle
-    beside it).
+    beside it). None when it turns out that the post is out: what was thought lost has arrived after all.
     """
-    adapter = platforms.get(target.platform)
-    access, status = await talk.with_token(
-        target, lambda access: adapter.status(adapter.app(), access.token, handle, on_call=calls)
-    )
+    access, status = await talk.with_token(target, lambda access: talk.ask(target, access, handle, calls))
+    if status.error is not None and not isinstance(status.error, (Retryable, NotYet)):
+        # What was begun has failed for good (its file cannot be read, say): another one would, too.
+        raise status.error
+    if status.state in ("published", "inbox"):
+        return None
+    if status.handle is not None:
+        handle = status.handle
+        await ledger.keep_handle(attempt, run, handle)
     if status.state in ("failed", "gone") or (
         status.state == "processing" and handle.expires_at <= datetime.now(UTC)
     ):
         async with db.house() as conn:
             await ledger.drop_handle(conn, attempt, run)
+        if isinstance(status.error, NotYet):
+            await caps.note(target, status.error)
+            raise status.error
         raise Retryable(
             "The platform has dropped the begun upload; it starts anew.", code="upload_expired", after_s=1
         )
-    return access, min(status.bytes_received or 0, talk.media(target).bytes_total)
+    total = talk.media(target).bytes_total
+    if status.state == "unpublished":
+        return access, handle, total
+    return access, handle, min(status.bytes_received or 0, total)
 
 
 async def _send(
@@ -231,6 +276,7 @@ async def _send(
     attempt: Attempt,
     handle: platforms.Handle,
     access: accounts.Access,
+    post: platforms.Post,
     from_byte: int,
     run: queue.Run,
     calls: ledger.Calls,
@@ -248,10 +294,11 @@ async def _send(
         spent.append(datetime.now(UTC))
 
     try:
-        await adapter.send(
+        newer = await adapter.send(
             adapter.app(),
-            access.token,
+            access.grant,
             handle,
+            post,
             media,
             from_byte,
             on_progress=_told(target, media.bytes_total, run.number),
@@ -259,6 +306,7 @@ async def _send(
             on_call=calls,
         )
     except Unsure as error:
+        await caps.note(target, error)
         await _hand_over(target, run.number, error.message)
         return
     except (asyncio.CancelledError, Superseded):
@@ -275,6 +323,10 @@ async def _send(
             await accounts.fresh_token(target.account_id, refused=access.token)
             raise Retryable(error.message, code="token_renewed", after_s=0) from error
         raise
+    if newer is not None:
+        # What the answer named is worth keeping and not worth failing for: asking finds it, too.
+        with contextlib.suppress(Retryable):
+            await ledger.keep_handle(attempt, run.number, newer)
     await _hand_over(target, run.number, None)
 
 
@@ -337,6 +389,13 @@ async def give_up(conn: db.Conn, job_id: int, videoId: int, reason: str, code: s
     """
     for target in (await rows.of_videos(conn, [videoId]))[videoId]:
         await fail(conn, target.id, job_id, reason, code)
+
+
+async def give_up_target(
+    conn: db.Conn, job_id: int, targetId: int, reason: str, code: str, **asked: object
+) -> None:
+    """No try is left for the one target of this job; as `give_up`."""
+    await fail(conn, targetId, job_id, reason, code)
 
 
 async def fail(conn: db.Conn, target_id: int, job_id: int, reason: str, code: str) -> None:

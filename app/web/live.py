@@ -25,12 +25,13 @@ MOST_TOPICS = 50
 HEARTBEAT_S = 15.0
 # A revoked session's stream ends within 60 s (reliability, section 7).
 SESSION_EVERY_S = 30.0
-TOPIC = re.compile(r"(video|stream|target|account|workspace|job)-([1-9][0-9]{0,17})")
+TOPIC = re.compile(r"(video|stream|publication|target|account|workspace|job)-([1-9][0-9]{0,17})")
 # The operators' pages of the queues. Told again after each silence, as a worker that is gone tells nothing.
 QUEUES = "queues"
 LOOK: Mapping[str, Callable[[db.Conn, int], Awaitable[Any]]] = {
     "video": videos.get,
     "stream": videos.streams.get,
+    "publication": publishing.publications.get,
     "target": publishing.get,
     "account": accounts.get,
 }

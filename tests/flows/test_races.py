@@ -50,13 +50,38 @@ async def test_cancelling_one_post_leaves_the_other_alone(world: World, worker: 
     assert len(await world.posts()) == 1
 
 
-async def test_one_accounts_trouble_fails_its_own_post_only(world: World, worker: TestWorker) -> None:
+async def test_a_post_of_an_account_that_lost_its_permission_waits_for_it_and_holds_no_other(
+    world: World, worker: TestWorker
+) -> None:
+    owner = await an_owner()
+    video_id, account = await on_two_accounts(worker, owner)
+    ended = "TikTok has ended this account's permission."
+    async with db.house() as conn:
+        await accounts.lose(conn, account, ended)
+    await worker.run_until_idle(ahead=True)
+    assert await targets(owner, video_id) == ["scheduled", "published"]
+    async with db.house() as conn:
+        waiting = (await publishing.of_videos(conn, [video_id]))[video_id][0]
+        assert (waiting.reason, waiting.reason_code) == (ended, accounts.NEEDS_RECONNECT)
+        await conn.execute("UPDATE accounts SET state = 'connected', reason = NULL WHERE id = %s", [account.id])
+        await publishing.release_due(conn)
+    await worker.run_until_idle(ahead=True)
+    assert await targets(owner, video_id) == ["published", "published"]
+    assert len(await world.posts()) == 2
+
+
+async def test_a_post_of_an_account_that_was_disconnected_fails_and_says_what_to_do(
+    world: World, worker: TestWorker
+) -> None:
     owner = await an_owner()
     video_id, account = await on_two_accounts(worker, owner)
     async with db.house() as conn:
-        await accounts.lose(conn, account, "TikTok has ended this account's permission.")
+        await accounts.disconnect(conn, account.id)
     await worker.run_until_idle(ahead=True)
     assert await targets(owner, video_id) == ["failed", "published"]
+    async with db.house() as conn:
+        failed = (await publishing.of_videos(conn, [video_id]))[video_id][0]
+    assert failed.reason is not None and "Connect it again" in failed.reason
 
 
 async def test_a_paused_account_does_not_hold_the_other(world: World, worker: TestWorker) -> None:
