@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app import config, crypto, db, jobs, live, media, migrate, platforms, queue, storage
+from app import crypto, db, jobs, live, media, migrate, platforms, queue, storage
 from app.errors import HouseError
 
 

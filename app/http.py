@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from json import loads
 from typing import Any
+from urllib.parse import parse_qsl, quote
 from weakref import WeakKeyDictionary
 
 import httpx2
@@ -55,6 +56,10 @@ _NOT_PUBLIC_V6 = tuple(
     for block in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 )
 
+FORM = "application/x-www-form-urlencoded"
+# Shorter ones would take ordinary words out of an answer.
+LEAST_SECRET = 8
+_SECRET_NAME = re.compile(r"token|secret|code|verifier|password|upload_id", re.IGNORECASE)
 # An empty one, which the parser drops.
 _USER_PART = re.compile(r"[^/?#]*//[^/?#]*@")
 
@@ -100,7 +105,8 @@ async def request(
     """Make one call and give back what was answered, error answers and redirects too; nothing is repeated.
 
     `timeout_s` limits the whole call, body included. A streamed `content` needs its Content-Length in
-    `headers`; a HouseError it raises comes through as it is. Raises Retryable(`not_reached`) when nothing can
+    `headers`; a HouseError it raises comes through as it is. What an error answer quotes of our secrets is
+    taken out of it. Raises Retryable(`not_reached`) when nothing can
     have been sent; after that Retryable(`answer_lost`), or Unsure when `irreversible`.
     """
     line = _Line()
@@ -184,7 +190,28 @@ async def _answer(client: httpx2.AsyncClient, call: httpx2.Request, max_bytes: i
         await response.aclose()
     # A cookie of one account must not travel with the call of another.
     client.cookies.clear()
-    return Answer(response.status_code, dict(response.headers), bytes(body), time.monotonic() - begun)
+    said = bytes(body)
+    if response.status_code >= 400:
+        said = _without(said, _secrets_of(call))
+    return Answer(response.status_code, dict(response.headers), said, time.monotonic() - begun)
+
+
+def _secrets_of(call: httpx2.Request) -> list[str]:
+    """What this call brings that nobody else may know: its credential, and fields that are called like one."""
+    pairs = parse_qsl(call.url.query.decode("ascii", "replace"))
+    if call.headers.get("content-type") == FORM:
+        pairs += parse_qsl(call.content.decode("utf-8", "replace"))
+    credential = call.headers.get("authorization", "").rpartition(" ")[2]
+    return [credential, *(value for name, value in pairs if _SECRET_NAME.search(name))]
+
+
+def _without(body: bytes, secrets: Sequence[str]) -> bytes:
+    """An error page that quotes us must not carry our secrets into logs and timelines."""
+    for secret in secrets:
+        if len(secret) >= LEAST_SECRET:
+            for written in {secret, quote(secret, safe=""), secret.replace("/", "\\/")}:
+                body = body.replace(written.encode(), b"[redacted]")
+    return body
 
 
 def _fault(error: Exception, host: str, used: bool, irreversible: bool, timeout_s: float) -> HouseError:

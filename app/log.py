@@ -60,6 +60,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bsk-[\w-]{8,}", GONE),
         (r"\bbl_[\w-]{8,}", GONE),
         (r"\b(?:act|rft|clt)\.[\w!%.*-]{6,}", GONE),
+        # Tokens of Google and of Meta, which their answers quote without a name before them.
+        (r"\bya29\.[\w.-]{8,}", GONE),
+        (r"\b1//[\w-]{8,}", GONE),
+        (r"\b(?:EAA|IGA|IGQ)[\w-]{12,}", GONE),
         (r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", GONE),
     )
 )

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from app import config, db, http, live, log, media, migrate, sandbox, storage
+from app import accounts, config, db, http, live, log, media, migrate, sandbox, storage
 from app.errors import HouseError, Refused, Retryable
 from app.web import errors
 from app.web.headers import Around
@@ -55,6 +55,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.hub = hub
     await hub.start()
     await storage.start()
+    await accounts.apps.look(now=True)
     log.info(
         "API listening",
         port=settings.port,

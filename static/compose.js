@@ -12,6 +12,7 @@
     out.classList.toggle("over", field.value.length > most);
   }
 
+  const composed = (account) => account.startsWith("compose");
   function follow(form) {
     const at = (name) => form.elements[name];
     const picked = (name) => form.querySelector(`[name="${name}"]:checked`)?.value ?? "";
@@ -20,7 +21,7 @@
     const later = form.querySelector("#later"), words = form.querySelector("#when-words");
     if (later) { later.hidden = picked("when") !== "later"; words.hidden = later.hidden; }
     const time = form.querySelector("#time");
-    if (time) time.hidden = Boolean(form.querySelector('[name="accountId"]')) && !picked("accountId");
+    if (time) time.hidden = Boolean(form.querySelector('[name="accountId"]')) && (!picked("accountId") || composed(picked("accountId")));
     const commercial = at("commercial");
     if (commercial) {
       const box = form.querySelector("[data-commercial-only]");
@@ -36,7 +37,7 @@
     }
     const word = form.querySelector("[data-submit-word]");
     const many = Number(form.dataset.many) > 1 ? ` ${form.dataset.many} videos` : "";
-    if (word) word.textContent = (!picked("accountId") ? "Upload and brand" : picked("when") === "later" ? "Upload, brand and plan" : "Upload, brand and post") + many;
+    if (word) word.textContent = (composed(picked("accountId")) ? "Upload, then compose" : !picked("accountId") ? "Upload and brand" : picked("when") === "later" ? "Upload, brand and plan" : "Upload, brand and post") + many;
     document.dispatchEvent(new CustomEvent("backlot:composer"));
   }
 

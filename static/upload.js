@@ -220,6 +220,9 @@
       }
       this.set("done");
       rows.delete(this);
+      const [, composed] = (this.account ?? "").match(/^compose-?(\d*)$/) ?? [];
+      // Others that are still on their way would stop with this page.
+      if (composed !== undefined && !rows.size) { location.href = `/compose?video=${this.video.split("/").pop()}${composed && `&account=${composed}`}`; return; }
       if (this.item) this.leave();
       else await this.becomeVideo();
       next();
@@ -383,7 +386,7 @@
       const own = form.querySelector(`[data-title-of="${at}"]`)?.value.trim();
       const title = own || said.wishes.title || words.stem(file.name);
       const post = said.wishes.post ? { ...said.wishes.post, title } : null;
-      return new Sending(file, { ...said.wishes, title, post }, title);
+      return Object.assign(new Sending(file, { ...said.wishes, title, post }, title), { account: form.elements.accountId?.value ?? "" });
     });
     form.reset();
     choose([]);

@@ -95,6 +95,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--storm-videos", type=int, default=40)
     parser.addoption("--storm-kills", type=int, default=20)
     parser.addoption("--storm-seed", type=int, default=1)
+    parser.addoption("--storm-targets", type=int, default=40)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -38,10 +38,10 @@ async def an_owner(name: str = "Maya") -> Owner:
     return Owner(user_id, workspace_id)
 
 
-async def an_account(owner: Owner, name: str = "maya.makes") -> accounts.Account:
+async def an_account(owner: Owner, name: str = "maya.makes", platform: str = "tiktok") -> accounts.Account:
     """An account connected at the simulator by the ordinary exchange."""
     return await accounts.connect_simulated(
-        workspace_id=owner.workspace_id, platform="tiktok", display_name=name
+        workspace_id=owner.workspace_id, platform=platform, display_name=name
     )
 
 

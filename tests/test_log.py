@@ -45,6 +45,10 @@ LEAKS = [
     f"bl_abcdefgh_{PLANTED}",
     f"act.{PLANTED}!4567.u1",
     f"rft.{PLANTED}",
+    f"Malformed access token ya29.{PLANTED}",
+    f"Malformed access token EAA{PLANTED}",
+    f"Malformed access token IGAA{PLANTED}",
+    f"unknown token 1//{PLANTED}",
     f"-----BEGIN PRIVATE KEY-----\n{PLANTED}\n-----END PRIVATE KEY-----",
 ]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from app import http, media, sandbox
 from app.errors import Refused
+from app.web import media as web_media
 
 
 async def probe(path: Path) -> dict[str, Any] | None:
@@ -41,19 +42,28 @@ class World:
     def __init__(self, base: str) -> None:
         self.base = base
 
-    async def posts(self) -> list[dict[str, Any]]:
-        answer = await http.request("GET", f"{self.base}/ledger", params={"platform": "tiktok"})
+    async def posts(self, platform: str = "tiktok") -> list[dict[str, Any]]:
+        answer = await http.request("GET", f"{self.base}/ledger", params={"platform": platform})
         found: list[dict[str, Any]] = answer.json()["posts"]
         return found
 
-    async def ledger(self) -> dict[str, Any]:
-        answer = await http.request("GET", f"{self.base}/ledger", params={"platform": "tiktok", "all": "1"})
+    async def ledger(self, platform: str = "tiktok") -> dict[str, Any]:
+        answer = await http.request("GET", f"{self.base}/ledger", params={"platform": platform, "all": "1"})
         found: dict[str, Any] = answer.json()
         return found
 
     async def arm(self, fault: str, **more: Any) -> None:
         answer = await http.request("POST", f"{self.base}/faults", json={"fault": fault, **more})
         assert answer.status == 201, answer.text
+
+    async def allow(self, more: dict[str, Any]) -> None:
+        """Change what our registration may do at all platforms; an empty wish changes nothing."""
+        answer = await http.request("POST", f"{self.base}/apps", json=more)
+        assert answer.status == 200, answer.text
+
+    async def armed(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await http.request("GET", f"{self.base}/faults")).json()["faults"]
+        return found
 
     async def clear(self) -> None:
         await http.request("DELETE", f"{self.base}/faults")
@@ -66,7 +76,8 @@ async def open_world(home: Path, port: int) -> AsyncIterator[World]:
     )
     server = uvicorn.Server(
         uvicorn.Config(
-            Starlette(routes=[Mount("/sandbox", app=world)]),
+            # Beside it the product's own files, which platforms fetch by their address.
+            Starlette(routes=[Mount("/sandbox", app=world), Route("/media/{token}", web_media.file)]),
             port=port,
             log_level="critical",
             access_log=False,

@@ -184,8 +184,9 @@ class Post:
     """What the creator chose for one post. `cover_ms` None means the first frame.
 
     `title` is what people read under a post on TikTok and Instagram; YouTube has a title and a description;
-    Facebook shows the description, or the title when that is empty. `pictures` are the further ones of a carousel. `kind` is video, reel, story, image or
-    carousel; empty leaves it to the adapter. `native_at` (RFC 3339) is YouTube's own scheduling.
+    Facebook shows the description, or the title when that is empty. `kind` is video, reel, story, image, carousel
+    or inbox; empty leaves it to the adapter. `pictures` are the further ones of a carousel, as numbers of the
+    workspace's own. `native_at` (RFC 3339) is YouTube's own scheduling.
     """
 
     title: str = ""

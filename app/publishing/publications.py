@@ -321,7 +321,7 @@ def _as_sent(media: Media) -> platforms.Media:
     cover = None
     if kept is not None:
         size = (kept["width_px"], kept["height_px"])
-        cover = platforms.Media(kept["bytes"], kept["sha256"], "image/jpeg", 0.0, *size, 0.0, _read)
+        cover = platforms.Media(kept["bytes"], kept["sha256"], "image/jpeg", 0.0, *size, 0.0, _read, _address)
     return platforms.Media(
         bytes_total=media.bytes,
         sha256=media.sha256,
@@ -347,7 +347,8 @@ ANY_FILE = platforms.Media(
     height_px=1920,
     fps=30.0,
     read=_read,
-    cover=platforms.Media(10_000, "", "image/jpeg", 0.0, 1080, 1920, 0.0, _read),
+    link=_address,
+    cover=platforms.Media(10_000, "", "image/jpeg", 0.0, 1080, 1920, 0.0, _read, _address),
 )
 
 

@@ -168,7 +168,7 @@ async def _about_new(
     async with db.owned_by(guard.who_acts(request).workspace.id) as conn:
         found = await videos.show_many(conn, chosen)
     return {
-        **await composer(request, problems),
+        **await composer(request, problems, platform="tiktok"),
         "chosen": [found[video_id] for video_id in dict.fromkeys(chosen) if video_id in found],
         "key": secrets.token_hex(16),
         "form": dict(await forms.read(request)),

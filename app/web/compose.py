@@ -16,6 +16,8 @@ from app import accounts, db, platforms, videos
 from app.errors import Refused
 from app.web import look_form
 
+# In place of an account: the post is written in the composer, as soon as the video is here; `compose-7` for account 7.
+COMPOSED = "compose"
 # Where a form field is called otherwise than the wish it becomes.
 FIELD_OF = {
     "post.privacyLevel": "privacyLevel",
@@ -140,6 +142,20 @@ async def unpacked(conn: db.Conn, asked: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "design": {**design, "captions": {**rest, "srt": text}}}
 
 
+def is_composed(account: str) -> bool:
+    """Whether this choice of an account leads to the composer."""
+    return account == COMPOSED or account.startswith(f"{COMPOSED}-")
+
+
+def next_page(video_id: int, account: str) -> str:
+    """Where a person goes on after an upload with this choice of an account."""
+    if not is_composed(account):
+        return f"/videos/{video_id}"
+    number = account.removeprefix(COMPOSED).removeprefix("-")
+    given = f"&account={number}" if number.isascii() and number.isdigit() else ""
+    return f"/compose?video={video_id}{given}"
+
+
 def stem(filename: str) -> str:
     """A file's name as a first title: without its ending, underscores as spaces."""
     name = filename.replace("\\", "/").rpartition("/")[2]
@@ -150,7 +166,7 @@ async def _account(
     conn: db.Conn, form: Mapping[str, str], problems: dict[str, str]
 ) -> accounts.Account | None:
     given = form.get("accountId", "")
-    if not given:
+    if not given or is_composed(given):
         return None
     if not given.isascii() or not given.isdigit() or len(given) > 18:
         problems["accountId"] = "Choose an account."

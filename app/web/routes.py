@@ -9,15 +9,22 @@ from app.web import (
     accounts,
     assets,
     batches,
+    calendar,
+    composer,
     dashboard,
+    imports,
     kits,
     live,
     look,
     media,
     monitor,
+    post_change,
+    publications,
     renditions,
+    slots,
     start,
     streams,
+    targets,
     uploads,
     users,
     videos,
@@ -27,6 +34,7 @@ from app.web.admin import batch as admin_batch
 from app.web.admin import frame as admin_frame
 from app.web.admin import health as admin_health
 from app.web.admin import jobs as admin_jobs
+from app.web.admin import platforms as admin_platforms
 from app.web.admin import queues as admin_queues
 from app.web.admin import schedules as admin_schedules
 from app.web.admin import steering as admin_steering
@@ -34,6 +42,7 @@ from app.web.admin import workers as admin_workers
 from app.web.api import accounts as api_accounts
 from app.web.api import auth, openapi
 from app.web.api import batches as api_batches
+from app.web.api import publications as api_publications
 from app.web.api import videos as api_videos
 from app.web.api.endpoint import api
 
@@ -73,12 +82,15 @@ ROUTES: list[Door] = [
         methods=POST,
         name="account_create_simulated",
     ),
+    route("/accounts/choose/{token}", accounts.choose, SIGNED_IN, name="account_choose"),
+    route("/accounts/choose/{token}", accounts.pick, SIGNED_IN, methods=POST, name="account_pick"),
     route("/accounts/{platform}/connect", accounts.connect, SIGNED_IN, name="account_connect"),
     route("/accounts/{platform}/callback", accounts.callback, SIGNED_IN, name="account_callback"),
     route("/accounts/{account_id:id}/card", accounts.card, OWNED, name="account_card"),
     route("/accounts/{account_id:id}/pause", accounts.pause, OWNED, methods=POST, name="account_pause"),
     route("/accounts/{account_id:id}/resume", accounts.resume, OWNED, methods=POST, name="account_resume"),
     route("/accounts/{account_id:id}/test", accounts.test, OWNED, methods=POST, name="account_test"),
+    route("/accounts/{account_id:id}/late", accounts.set_policy, OWNED, methods=POST, name="account_late"),
     route(
         "/accounts/{account_id:id}/disconnect",
         accounts.disconnect,
@@ -131,6 +143,21 @@ ROUTES: list[Door] = [
     route("/admin/batch", admin_batch.page, OPERATOR, name="admin_batch"),
     route("/admin/batch", admin_batch.act, OPERATOR, methods=POST, name="admin_batch_act"),
     route("/admin/again", admin_frame.again, OPERATOR, name="admin_again"),
+    route("/admin/platforms", admin_platforms.page, OPERATOR, name="admin_platforms"),
+    route(
+        "/admin/platforms/{platform}",
+        admin_platforms.enter,
+        OPERATOR,
+        methods=POST,
+        name="admin_platform_enter",
+    ),
+    route(
+        "/admin/platforms/{platform}/remove",
+        admin_platforms.remove,
+        OPERATOR,
+        methods=POST,
+        name="admin_platform_remove",
+    ),
     route("/admin/workers", admin_workers.page, OPERATOR, name="admin_workers"),
     route("/admin/workers/list", admin_workers.listed, OPERATOR, name="admin_workers_list"),
     route("/admin/schedules", admin_schedules.page, OPERATOR, name="admin_schedules"),
@@ -200,6 +227,104 @@ ROUTES: list[Door] = [
     player("/{stream_id:id}/{track:name}.m3u8", streams.playlist, "stream_playlist"),
     player("/{stream_id:id}/{track:name}/init.mp4", streams.beginning, "stream_beginning"),
     player("/{stream_id:id}/{track:name}/{number:number}.m4s", streams.segment, "stream_segment"),
+    # The composer
+    route("/compose", composer.new, SIGNED_IN, name="compose"),
+    route("/compose", composer.send, SIGNED_IN, methods=POST, name="compose_send"),
+    route("/compose/check", composer.check, SIGNED_IN, methods=POST, name="compose_check"),
+    route("/compose/panel", composer.panel, SIGNED_IN, methods=POST, name="compose_panel"),
+    route("/compose/slot", composer.slot, SIGNED_IN, name="compose_slot"),
+    route("/compose/drafts", composer.keep, SIGNED_IN, methods=POST, name="compose_keep"),
+    route("/compose/drafts/{draft_id:id}/remove", composer.drop, OWNED, methods=POST, name="compose_drop"),
+    route("/publications/{publication_id:id}/edit", post_change.edit, OWNED, name="publication_edit"),
+    route(
+        "/publications/{publication_id:id}/edit",
+        post_change.change,
+        OWNED,
+        methods=POST,
+        name="publication_change",
+    ),
+    route(
+        "/publications/{publication_id:id}/check",
+        post_change.check,
+        OWNED,
+        methods=POST,
+        name="publication_check",
+    ),
+    # The calendar, publications and their posts
+    route("/calendar", calendar.calendar, SIGNED_IN),
+    route("/calendar/view", calendar.view, SIGNED_IN, name="calendar_view"),
+    route("/calendar/lane", targets.lane, SIGNED_IN, methods=POST, name="lane_act"),
+    route("/publications", publications.listed, SIGNED_IN, name="publications"),
+    route("/publications/rows", publications.rows, SIGNED_IN, name="publication_rows"),
+    route("/publications/import", imports.form, SIGNED_IN, name="publication_import"),
+    route("/publications/import/example.csv", imports.example, SIGNED_IN, name="publication_import_example"),
+    route(
+        "/publications/import/preview",
+        imports.preview,
+        SIGNED_IN,
+        methods=POST,
+        name="publication_import_preview",
+    ),
+    route(
+        "/publications/import/text",
+        imports.correct,
+        SIGNED_IN,
+        methods=POST,
+        name="publication_import_correct",
+    ),
+    route("/publications/import", imports.take_in, SIGNED_IN, methods=POST, name="publication_import_all"),
+    route("/publications/{publication_id:id}", publications.publication, OWNED),
+    route("/publications/{publication_id:id}/view", publications.view, OWNED, name="publication_view"),
+    route(
+        "/publications/{publication_id:id}/retry",
+        targets.retry_failed,
+        OWNED,
+        methods=POST,
+        name="publication_retry",
+    ),
+    route(
+        "/publications/{publication_id:id}/cancel",
+        targets.cancel_all,
+        OWNED,
+        methods=POST,
+        name="publication_cancel",
+    ),
+    route(
+        "/publications/{publication_id:id}/move",
+        targets.move_all,
+        OWNED,
+        methods=POST,
+        name="publication_move",
+    ),
+    route("/publications/targets/{target_id:id}/move", targets.move, OWNED, methods=POST, name="target_move"),
+    route(
+        "/publications/targets/{target_id:id}/post-now",
+        targets.post_now,
+        OWNED,
+        methods=POST,
+        name="target_post_now",
+    ),
+    route("/publications/targets/{target_id:id}/skip", targets.skip, OWNED, methods=POST, name="target_skip"),
+    route("/publications/targets/{target_id:id}/stop", targets.stop, OWNED, methods=POST, name="target_stop"),
+    route(
+        "/publications/targets/{target_id:id}/again", targets.again, OWNED, methods=POST, name="target_again"
+    ),
+    route(
+        "/publications/targets/{target_id:id}/settled",
+        targets.settled,
+        OWNED,
+        methods=POST,
+        name="target_settled",
+    ),
+    route("/accounts/{account_id:id}/slots", slots.listed, OWNED, name="account_slots"),
+    route("/accounts/{account_id:id}/slots", slots.add, OWNED, methods=POST, name="account_slot_add"),
+    route(
+        "/accounts/{account_id:id}/slots/{slot_id:id}/remove",
+        slots.remove,
+        OWNED,
+        methods=POST,
+        name="account_slot_remove",
+    ),
     # Several videos at once
     route("/batches", batches.listed, SIGNED_IN, name="batches"),
     route("/batches", batches.create, SIGNED_IN, methods=POST, name="batch_create"),
@@ -263,6 +388,14 @@ ROUTES: list[Door] = [
     api("/api/videos/{video_id:id}/process", api_videos.process, OWNED, methods=POST),
     api("/api/videos/{video_id:id}/look", api_videos.look, OWNED, methods=POST),
     api("/api/videos/{video_id:id}/poster", api_videos.poster, OWNED, methods=POST),
+    api("/api/publications", api_publications.listed, SIGNED_IN),
+    api("/api/publications", api_publications.create, SIGNED_IN, methods=POST),
+    api("/api/publications/{publication_id:id}", api_publications.get, OWNED),
+    api("/api/publications/{publication_id:id}", api_publications.change, OWNED, methods=("PATCH",)),
+    api("/api/publications/{publication_id:id}", api_publications.cancel, OWNED, methods=("DELETE",)),
+    api("/api/targets/{target_id:id}/retry", api_publications.retry_target, OWNED, methods=POST),
+    api("/api/targets/{target_id:id}/cancel", api_publications.cancel_target, OWNED, methods=POST),
+    api("/api/targets/{target_id:id}/settle", api_publications.settle_target, OWNED, methods=POST),
     api("/api/batches", api_batches.create, SIGNED_IN, methods=POST),
     api("/api/batches/{batch_id:id}", api_batches.get, OWNED),
     api("/api/batches/{batch_id:id}/retry", api_batches.retry, OWNED, methods=POST),

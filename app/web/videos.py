@@ -76,14 +76,20 @@ async def new(request: Request) -> Response:
 
 
 async def composer(
-    request: Request, problems: dict[str, str] | None = None, form: Mapping[str, str] | None = None
+    request: Request,
+    problems: dict[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    *,
+    platform: str | None = None,
 ) -> dict[str, Any]:
     """What the composer shows: accounts, the panel of the picked one, the look, a first time. `form` is what was
-    filled in before.
+    filled in before; `platform` leaves only its accounts to choose from.
     """
     who = guard.who_acts(request)
     async with db.owned_by(who.workspace.id) as conn:
-        connected = await accounts.list_for(conn)
+        connected = [
+            one for one in await accounts.list_for(conn) if platform is None or one.platform == platform
+        ]
         look = await kits.section(
             conn,
             fields=look_form.written(form) if form else None,
@@ -111,12 +117,16 @@ async def composer(
 async def panel(request: Request) -> Response:
     """GET /videos/new/panel?accountId=7: the platform's own choices for one account."""
     given = request.query_params.get("accountId", "")
+    composing = compose.is_composed(given)
+    given = given.removeprefix(compose.COMPOSED).removeprefix("-")
     account = None
     if given.isascii() and given.isdigit() and len(given) <= 18:
         async with db.owned_by(guard.who_acts(request).workspace.id) as conn:
             account = await accounts.get(conn, int(given))
     creator = accounts.creator_of(account) if account else None
-    return page(request, "videos/_panel.html", account=account, creator=creator, problems={})
+    return page(
+        request, "videos/_panel.html", account=account, creator=creator, composing=composing, problems={}
+    )
 
 
 async def when(request: Request) -> Response:
@@ -165,7 +175,7 @@ async def take_in(request: Request) -> Response:
             raise
         about = await composer(request, refused.fields, form.fields)
         return page(request, "videos/new.html", status=refused.status, **{**about, "refused": refused})
-    return RedirectResponse(f"/videos/{video.id}", 303)
+    return RedirectResponse(compose.next_page(video.id, form.fields.get("accountId", "")), 303)
 
 
 # ---- one video ----
@@ -210,11 +220,16 @@ async def file(request: Request) -> Response:
     async with db.owned_by(guard.who_acts(request).workspace.id) as conn:
         found = await videos.get(conn, request.path_params["video_id"])
     edited = request.query_params.get("which") != "source"
-    key, kind = (found.edited_key, "video/mp4") if edited else (found.source_key, found.source_type)
+    made = ("jpg", "image/jpeg") if found.is_picture else ("mp4", "video/mp4")
+    key, kind = (found.edited_key, made[1]) if edited else (found.source_key, found.source_type)
     if key is None:
         raise NotFound("This video is not branded yet.")
     download = request.query_params.get("download") == "1"
-    name = f"{compose.stem(found.filename)}-branded.mp4" if edited else found.filename
+    name = (
+        f"{compose.stem(found.filename)}-{'fit' if found.is_picture else 'branded'}.{made[0]}"
+        if edited
+        else found.filename
+    )
     link = storage.link(key, content_type=kind, filename=name if download else None, download=download)
     return RedirectResponse(link, 303, headers={"cache-control": "private, max-age=240"})
 
@@ -253,7 +268,7 @@ async def target_settle(request: Request) -> Response:
 async def publish_form(request: Request) -> Response:
     """GET /videos/7/publish: the same video to a further account."""
     about = await _about(request)
-    return page(request, "videos/publish.html", **about, **await composer(request))
+    return page(request, "videos/publish.html", **about, **await composer(request, platform="tiktok"))
 
 
 async def publish(request: Request) -> Response:
@@ -280,7 +295,7 @@ async def publish(request: Request) -> Response:
     except Refused as refused:
         if not refused.fields:
             raise
-        about = {**await _about(request), **await composer(request, refused.fields)}
+        about = {**await _about(request), **await composer(request, refused.fields, platform="tiktok")}
         return page(request, "videos/publish.html", status=refused.status, **about)
     return RedirectResponse(f"/videos/{video_id}", 303)
 

@@ -7,6 +7,7 @@ shown by its colour alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jinja2
 
+from app import platforms
 from app.media import FONTS
 
 
@@ -25,6 +27,14 @@ class Word:
     text: str
     tone: str
     icon: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a text; `marked` is a hashtag or a mention."""
+
+    text: str
+    marked: bool
 
 
 UNKNOWN = Word("Unknown", "off", "circle-help")
@@ -46,7 +56,10 @@ STATES: Mapping[str, Word] = {
     "publishing": Word("Posting", "working", "send"),
     "unconfirmed": Word("Confirming", "working", "hourglass"),
     "published": Word("Posted", "done", "circle-check"),
-    "missed": Word("Missed its time", "failed", "triangle-alert"),
+    "missed": Word("Missed its time", "needs", "calendar-clock"),
+    "held": Word("Held back", "needs", "circle-pause"),
+    "kept_waiting": Word("Waits for its account", "needs", "plug"),
+    "partially_published": Word("Partly posted", "needs", "triangle-alert"),
     "failed": Word("Failed", "failed", "triangle-alert"),
     "cancelled": Word("Cancelled", "off", "ban"),
     "connected": Word("Connected", "done", "circle-check"),
@@ -116,12 +129,15 @@ EVENTS: Mapping[str, Word] = {
     "target.failed": Word("Posting failed", "failed", "triangle-alert"),
     "target.missed": Word("Missed its time", "failed", "triangle-alert"),
     "target.cancelled": Word("Post cancelled", "off", "ban"),
+    "target.moved": Word("Planned for another time", "waiting", "calendar-clock"),
+    "target.edited": Word("Edited", "waiting", "pencil"),
+    "publication.planned": Word("Planned", "waiting", "calendar-clock"),
     "batch.created": Word("Several videos put together", "done", "layers"),
     "batch.retried": Word("Tried again what failed", "working", "rotate-ccw"),
     "batch.cancelled": Word("Called off what was not posted", "off", "ban"),
     "batch.item_removed": Word("Taken out of the batch", "off", "x"),
 }
-PLATFORMS: Mapping[str, str] = {"tiktok": "TikTok"}
+PLATFORMS: Mapping[str, str] = platforms.LABELS
 PRIVACY: Mapping[str, str] = {
     "PUBLIC_TO_EVERYONE": "Everyone",
     "MUTUAL_FOLLOW_FRIENDS": "Friends (you follow each other)",
@@ -166,9 +182,31 @@ POSITIONS: Mapping[str, str] = {
     "left": "Left", "center": "Middle", "right": "Right",
     "bottomleft": "Bottom left", "bottom": "Bottom", "bottomright": "Bottom right",
 }  # fmt: skip
+# Hashtags and mentions, as platforms mark them.
+MARKED = re.compile(r"(?<![\w#@])([#@][\w.]*\w)")
+# What is known of a post beforehand.
+FORETOLD: Mapping[str, Word] = {
+    "ok": Word("Good", "done", "circle-check"),
+    "warn": Word("Note", "needs", "triangle-alert"),
+    "stop": Word("Stop", "failed", "ban"),
+    "todo": Word("To do", "needs", "pencil"),
+    "open": Word("Not known yet", "waiting", "circle-dashed"),
+}
+KINDS: Mapping[str, str] = {
+    "video": "Video", "reel": "Reel", "story": "Story", "image": "Picture", "carousel": "Several pictures",
+    "inbox": "Draft in the app, to finish there",
+}  # fmt: skip
+# YouTube's, as a creator may choose them (sheet, section 4).
+CATEGORIES: Mapping[str, str] = {
+    "1": "Film and animation", "2": "Cars and vehicles", "10": "Music", "15": "Pets and animals", "17": "Sport",
+    "19": "Travel and events", "20": "Games", "22": "People and blogs", "23": "Comedy", "24": "Entertainment",
+    "25": "News and politics", "26": "How-to and style", "27": "Education", "28": "Science and technology",
+    "29": "Non-profits and activism",
+}  # fmt: skip
 # A reason's code → where the person can do something about it, and what that is called.
 NEXT: Mapping[str, tuple[str, str]] = {
     "needs_reconnect": ("/accounts", "Connect the account again"),
+    "disconnected": ("/accounts", "Connect the account again"),
     "access_token_invalid": ("/accounts", "Connect the account again"),
     "scope_not_authorized": ("/accounts", "Connect the account again"),
     "account_paused": ("/accounts", "Go to the account"),
@@ -177,6 +215,26 @@ NEXT: Mapping[str, tuple[str, str]] = {
 
 def state(name: str) -> Word:
     return STATES.get(name, UNKNOWN)
+
+
+def target_state(target: Any) -> Word:
+    """The word of one post; a planned one that waits for a person says so."""
+    if target.state == "scheduled" and target.held_at is not None:
+        return state("held")
+    if target.state == "scheduled" and target.reason_code == "needs_reconnect":
+        return state("kept_waiting")
+    return state(target.state)
+
+
+def foretold(kind: str) -> Word:
+    return FORETOLD.get(kind, UNKNOWN)
+
+
+def visible_to(target: Any) -> str | None:
+    """Who sees a post, in its own platform's words; None where the platform has no choice of that."""
+    known = platforms.get(target.platform).PRIVACY
+    level = str(target.post.get("privacy_level") or "")
+    return known.get(level, level) if known and level else None
 
 
 def shown_state(shown: Any) -> Word:
@@ -203,6 +261,8 @@ def batch_title(found: Any, names: Mapping[int, str]) -> str:
     account = names.get(found.batch.wishes.get("accountId") or 0)
     if found.batch.act == "retry":
         return f"Retrying {many}"
+    if found.batch.act == "import":
+        return f"{plural(len(found.items), 'post')} from a file"
     if found.batch.act == "cancel":
         return f"Cancelling {many}"
     return f"{many} for {account}" if account else f"{many} to be branded" if not found.batch.posts else many
@@ -278,6 +338,11 @@ def moment(at: datetime, zone: str = "UTC", *, seconds: bool = False) -> str:
     return f"{local:%a} {local.day} {local:%b}{year}, {clock_time} {zone}"
 
 
+def clock_time(at: datetime, zone: str = "UTC") -> str:
+    """What the clocks of the zone show: `12:03`."""
+    return f"{at.astimezone(_zone(zone)):%H:%M}"
+
+
 def distance(at: datetime, now: datetime | None = None) -> str:
     """How far away a time is: `in 2 days`, `5 minutes ago`, `just now`."""
     seconds = (at - (now or datetime.now(UTC))).total_seconds()
@@ -323,6 +388,12 @@ def browser(user_agent: str) -> str:
     return f"{name} on {system}" if system else name
 
 
+def spoken(text: str) -> list[Part]:
+    """A text in pieces, hashtags and mentions marked as platforms mark them."""
+    pieces = MARKED.split(text)
+    return [Part(piece, at % 2 == 1) for at, piece in enumerate(pieces) if piece]
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 video`, `3 videos`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
@@ -339,7 +410,12 @@ def add_to(environment: jinja2.Environment) -> None:
     """Make the words known to templates, as filters and as the tables that forms list."""
     environment.filters |= {
         "state": state,
+        "foretold": foretold,
+        "clock_time": clock_time,
+        "spoken": spoken,
         "shown_state": shown_state,
+        "target_state": target_state,
+        "visible_to": visible_to,
         "item_state": item_state,
         "batch_state": batch_state,
         "batch_title": batch_title,
@@ -358,6 +434,8 @@ def add_to(environment: jinja2.Environment) -> None:
     environment.globals |= {
         "PLATFORMS": PLATFORMS,
         "PRIVACY": PRIVACY,
+        "KINDS": KINDS,
+        "CATEGORIES": CATEGORIES,
         "EFFECTS": EFFECTS,
         "POSITIONS": POSITIONS,
         "ASPECTS": ASPECTS,

@@ -140,12 +140,12 @@ class Client:
         assert answer.status_code == 200, answer.text
         self.token = answer.json()["accessToken"]
 
-    async def account(self, name: str) -> int:
+    async def account(self, name: str, platform: str = "tiktok") -> int:
         answer = await self.ask(
             "POST",
             "/api/accounts/sandbox",
-            key=f"account-{name}",
-            json={"platform": "tiktok", "displayName": name},
+            key=f"account-{platform}-{name}",
+            json={"platform": platform, "displayName": name},
         )
         assert answer.status_code == 201, answer.text
         return int(answer.json()["account"]["id"])
@@ -167,8 +167,8 @@ class Client:
         found: dict[str, Any] = answer.json()["video"]
         return found
 
-    async def posts(self) -> list[dict[str, Any]]:
-        answer = await self.ask("GET", "/sandbox/ledger?platform=tiktok")
+    async def posts(self, platform: str = "tiktok") -> list[dict[str, Any]]:
+        answer = await self.ask("GET", f"/sandbox/ledger?platform={platform}")
         found: list[dict[str, Any]] = answer.json()["posts"]
         return found
 

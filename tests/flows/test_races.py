@@ -63,7 +63,9 @@ async def test_a_post_of_an_account_that_lost_its_permission_waits_for_it_and_ho
     async with db.house() as conn:
         waiting = (await publishing.of_videos(conn, [video_id]))[video_id][0]
         assert (waiting.reason, waiting.reason_code) == (ended, accounts.NEEDS_RECONNECT)
-        await conn.execute("UPDATE accounts SET state = 'connected', reason = NULL WHERE id = %s", [account.id])
+        await conn.execute(
+            "UPDATE accounts SET state = 'connected', reason = NULL WHERE id = %s", [account.id]
+        )
         await publishing.release_due(conn)
     await worker.run_until_idle(ahead=True)
     assert await targets(owner, video_id) == ["published", "published"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app import db, jobs, queue, videos
+from app import db, http, jobs, queue, videos
 from tests.makers import Owner, a_video, an_account
 from tests.web.operators import acts, operator, put, stale, statuses
 from tests.web.studio import Studio, open_studio
@@ -102,20 +102,33 @@ async def test_a_failed_edit_that_is_retried_takes_its_video_along(studio: Studi
     assert (await olga.api.get(f"/api/videos/{video.id}")).json()["video"]["status"] == "POSTED"
 
 
+async def ban(studio: Studio, handle: str, banned: bool) -> None:
+    """Let TikTok refuse, or take again, what this creator posts."""
+    asked = {"platform": "tiktok", "username": handle, "banned": banned}
+    answer = await http.request("POST", f"{studio.world.base}/accounts", json=asked)
+    assert answer.status == 200, answer.text
+
+
 async def test_a_failed_post_that_is_retried_goes_out_by_the_same_job(studio: Studio) -> None:
     olga = await operator(studio)
     owner = Owner(olga.user_id, olga.workspace_id)
-    video = await a_video(owner, await an_account(owner))
-    await set_account("needs_reconnect")
+    account = await an_account(owner)
+    video = await a_video(owner, account)
+    await ban(studio, account.handle, True)
     await studio.worker.run_until_idle(ahead=True)
     told = (await olga.api.get(f"/api/videos/{video.id}")).json()["video"]
-    assert (told["status"], told["failure"]["code"]) == ("FAILED", "needs_reconnect")
+    assert (told["status"], told["failure"]["code"]) == ("FAILED", "spam_risk_user_banned_from_posting")
+    await ban(studio, account.handle, False)
+    await set_account("needs_reconnect")
     async with db.house() as conn:
         [job] = await queue.find(conn, queue.Filter(status="failed", task="upload-video"))
     refused = await olga.post(f"/admin/jobs/{job.id}/retry")
     assert (refused.status_code, await statuses([job.id]), await acts()) == (409, ["failed"], [])
     assert "Connect it again." in refused.text
     await set_account("connected")
+    async with db.house() as conn:
+        # The five minutes between two starts of one account are over.
+        await conn.execute("DELETE FROM limit_grants")
     assert (await olga.post(f"/admin/jobs/{job.id}/retry")).status_code == 303
     await studio.worker.run_until_idle(ahead=True)
     assert (await olga.api.get(f"/api/videos/{video.id}")).json()["video"]["status"] == "POSTED"

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app import batches, db, videos
+from app import batches, db, publishing, videos
 from app.web.access import Access, Door
 from app.web.routes import ROUTES
 from tests.makers import a_picture, pieces
@@ -68,6 +68,12 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) 
             kit = await videos.kits.add(
                 conn, workspace_id=maya.workspace_id, user_id=maya.user_id, name="Mine", design={}
             )
+            draft = await publishing.drafts.save(
+                conn, workspace_id=maya.workspace_id, user_id=maya.user_id, form={"text": "Mine"}
+            )
+            slot = await publishing.slots.add(
+                conn, account_id=account_id, weekday=0, wall="09:00", zone="Europe/Kyiv"
+            )
         logo = await videos.assets.take_in(
             pieces(a_picture()), workspace_id=maya.workspace_id, user_id=maya.user_id, name="Mine.png"
         )
@@ -81,6 +87,9 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str) 
                 "video_id": video_id,
                 "batch_id": batch.id,
                 "item_id": place.item.id,
+                "publication_id": await db.value(conn, "SELECT id FROM publications"),
+                "draft_id": draft.id,
+                "slot_id": slot.id,
                 "kit_id": kit.id,
                 "asset_id": logo.id,
                 "account_id": account_id,
@@ -148,6 +157,9 @@ TABLES = (
     "batch_items",
     "streams",
     "brand_kits",
+    "publications",
+    "post_drafts",
+    "weekly_slots",
 )
 
 
@@ -203,6 +215,9 @@ async def test_a_foreign_id_and_one_that_never_was_are_told_apart_to_nobody(scen
         "account_id": "999999",
         "batch_id": "999999",
         "item_id": "999999",
+        "publication_id": "999999",
+        "draft_id": "999999",
+        "slot_id": "999999",
         "kit_id": "999999",
         "asset_id": "999999",
         "upload_id": "00000000-0000-4000-8000-000000000000",
@@ -241,6 +256,7 @@ async def test_lists_and_live_streams_show_the_own_workspace_only(scene: Scene) 
             answer = await ask(door, method, scene.noor, scene)
             assert "Mine" not in answer.text and "maya.makes" not in answer.text, f"{method} {door.path}"
     for topic in (f"video-{scene.ids['video_id']}", f"target-{scene.ids['target_id']}",
+                  f"publication-{scene.ids['publication_id']}",
                   f"account-{scene.ids['account_id']}", f"stream-{scene.ids['stream_id']}",
                   f"workspace-{scene.maya.workspace_id}"):  # fmt: skip
         answer = await scene.noor.browser.get("/live", params={"topic": topic})

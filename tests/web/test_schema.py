@@ -26,10 +26,15 @@ from tests.world import clip, free_port
 PASSWORD = "correct horse battery"
 EMAIL = "maya@example.org"
 EXAMPLES = 12
-# A schema cannot say what makes a file a video, nor what a design or a zone may be, nor which act of a batch needs
-# which of its fields.
+# A schema cannot say what makes a file a video, nor what a design, a zone or a time may be, nor which act of a batch
+# needs which of its fields.
 NOT_ASKED_OF_A_FILE: list[CheckFunction] = [positive_data_acceptance]
-MORE_THAN_A_SCHEMA_SAYS = ("/api/batches", "/api/videos/{video_id}/look")
+MORE_THAN_A_SCHEMA_SAYS = (
+    "/api/batches",
+    "/api/videos/{video_id}/look",
+    "/api/publications",
+    "/api/publications/{publication_id}",
+)
 
 
 def _strict() -> dict[str, Any]:
@@ -61,6 +66,10 @@ class House:
         made = self.post("/api/batches", json={"files": [{"filename": "two.mp4", "bytes": 1000}]})
         self.batch_id = int(made["batch"]["id"])
         self.item_id = int(made["batch"]["items"][0]["id"])
+        asked = {"videoId": self.video_id, "targets": [{"accountId": self.account_id}], "text": "Once more"}
+        made = self.post("/api/publications", json=asked)
+        self.publication_id = int(made["publication"]["id"])
+        self.target_id = int(made["publication"]["targets"][0]["id"])
 
     def signed_in(self) -> dict[str, str]:
         """The header of a new session; the first call signs up."""
@@ -152,6 +161,10 @@ def _make_real(case: schemathesis.Case[Any], house: House) -> None:
         case.path_parameters["batch_id"] = house.batch_id
     if "item_id" in case.path_parameters:
         case.path_parameters["item_id"] = house.item_id
+    if "publication_id" in case.path_parameters:
+        case.path_parameters["publication_id"] = house.publication_id
+    if "target_id" in case.path_parameters:
+        case.path_parameters["target_id"] = house.target_id
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"key-{next(house.keys)}"
     if case.media_type == "multipart/form-data" and isinstance(case.body, dict):
