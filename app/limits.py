@@ -91,24 +91,19 @@ async def _free_at(conn: db.Conn, limit: Limit, now: datetime, *, behind_waiting
 
 
 async def _free_day(conn: db.Conn, limit: Limit, now: datetime, *, behind_waiting: bool) -> datetime:
-    """Now, or the midnight that begins the first day with a start left."""
+    """Now, or the next midnight: who waits for the days after is not said, so that nobody books them all ahead."""
     zone = ZoneInfo(limit.zone or "UTC")
     today = now.astimezone(zone).date()
-    for ahead in range(366):
-        begins, ends = (
-            datetime.combine(today + timedelta(days=days), time(), zone) for days in (ahead, ahead + 1)
-        )
-        taken = await db.value(
-            conn,
-            """
-            SELECT count(*)
-              FROM limit_grants
-             WHERE key = %s AND (started OR %s) AND at >= %s AND at < %s""",
-            [limit.key, behind_waiting, begins, ends],
-        )
-        if int(taken) < limit.most:
-            return max(now, begins.astimezone(UTC))
-    return now + timedelta(days=366)
+    begins, ends = (datetime.combine(today + timedelta(days=ahead), time(), zone) for ahead in (0, 1))
+    taken = await db.value(
+        conn,
+        """
+        SELECT count(*)
+          FROM limit_grants
+         WHERE key = %s AND (started OR %s) AND at >= %s AND at < %s""",
+        [limit.key, behind_waiting, begins, ends],
+    )
+    return now if int(taken) < limit.most else ends.astimezone(UTC)
 
 
 async def used_today(conn: db.Conn, key: str, zone: str) -> int:

@@ -114,3 +114,33 @@ ALTER TABLE batch_items
     ADD COLUMN asked jsonb,
     -- The row of the file it came from, counted from 1 without the headings.
     ADD COLUMN row_number integer;
+
+-- What an attempt took of limits goes back when nothing was begun with it: the holder's name carries the target's id.
+CREATE FUNCTION give_back_starts(_target_id bigint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM limit_grants
+     USING target_attempts AS attempt
+     WHERE limit_grants.holder = 'target-' || _target_id AND attempt.target_id = _target_id
+       AND attempt.outcome IS NULL AND attempt.inits = 0 AND attempt.committed_at IS NULL
+       AND limit_grants.at >= attempt.intent_at - interval '1 s'
+       AND (attempt.workspace_id = app_workspace() OR in_house())
+$$;
+
+-- As before, and the starts of an attempt that began nothing go back.
+CREATE OR REPLACE FUNCTION close_attempt_unsent(_target_id bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    _spent boolean;
+BEGIN
+    SELECT committed_at IS NOT NULL INTO _spent
+      FROM target_attempts
+     WHERE target_id = _target_id AND outcome IS NULL AND (workspace_id = app_workspace() OR in_house())
+       FOR UPDATE;
+    IF _spent THEN
+        RETURN true;
+    END IF;
+    PERFORM give_back_starts(_target_id);
+    UPDATE target_attempts SET outcome = 'cancelled', ended_at = clock_timestamp()
+     WHERE target_id = _target_id AND outcome IS NULL AND (workspace_id = app_workspace() OR in_house());
+    RETURN false;
+END $$;

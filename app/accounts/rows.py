@@ -198,17 +198,22 @@ def creator_of(account: Account) -> platforms.Creator | None:
 
 
 async def set_hold(conn: db.Conn, account_id: int, until: datetime | None, reason: str | None) -> None:
-    """The platform asked this account to wait (a daily cap): nothing of it starts before `until`."""
+    """The platform asked this account to wait (a daily cap): nothing of it starts before `until`. The longer of two
+    holds counts; None lifts any.
+    """
     await conn.execute(
-        "UPDATE accounts SET held_until = %s, held_reason = %s WHERE id = %s", [until, reason, account_id]
+        """
+        UPDATE accounts
+           SET held_until = %(until)s, held_reason = %(reason)s
+         WHERE id = %(id)s
+           AND (%(until)s::timestamptz IS NULL OR held_until IS NULL OR held_until < %(until)s::timestamptz)""",
+        {"id": account_id, "until": until, "reason": reason},
     )
 
 
 async def set_success(conn: db.Conn, account_id: int) -> None:
-    await conn.execute(
-        "UPDATE accounts SET last_success_at = now(), held_until = NULL, held_reason = NULL WHERE id = %s",
-        [account_id],
-    )
+    """Something of it went out. A hold stays: it speaks of what begins next."""
+    await conn.execute("UPDATE accounts SET last_success_at = now() WHERE id = %s", [account_id])
 
 
 async def set_policy(conn: db.Conn, account_id: int, policy: str) -> Account:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app import db, log, platforms, queue
+from app import accounts, db, log, platforms, queue
 from app.errors import HouseError, NotFound, NotYet, Retryable, Unsure
 from app.publishing import ledger, rows, talk
 from app.publishing.rows import Attempt, State, Target
@@ -94,8 +94,11 @@ async def _comment(target: Target, calls: ledger.Calls, run: queue.Run) -> None:
     remote_id = target.remote_id
     if comment.committed_at is not None and await _is_there(target, comment, remote_id, calls, run):
         return
+    # Renewed now if it must be, so that nothing slow stands between the permit and the call.
+    await accounts.fresh_token(target.account_id)
     if not await _permit(target, comment, run):
         return
+    run.check_lease()
     try:
         _, comment_id = await talk.with_token(
             target,

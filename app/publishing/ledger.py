@@ -75,6 +75,15 @@ async def count_init(attempt: Attempt, run: int) -> int:
     return int(_ours(inits))
 
 
+async def uncount_init(attempt: Attempt, run: int) -> None:
+    """Take the last count back: the platform said that nothing was begun."""
+    async with db.house() as conn:
+        await conn.execute(
+            "UPDATE target_attempts SET inits = greatest(inits - 1, 0) WHERE id = %s AND run = %s",
+            [attempt.id, run],
+        )
+
+
 async def keep_handle(attempt: Attempt, run: int, handle: platforms.Handle) -> None:
     """Commit the platform's harmless handle before anything else is sent (step 3)."""
     async with db.house() as conn:
@@ -184,6 +193,7 @@ async def close_unsent(conn: db.Conn, target_id: int, outcome: str, reason: str)
     )
     if spent:
         return False
+    await conn.execute("SELECT give_back_starts(%s)", [target_id])
     await conn.execute(
         """
         UPDATE target_attempts

@@ -5,7 +5,7 @@ run has already asked the platform to publish is refused in a sentence, and what
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,16 +117,19 @@ async def edit_target(conn: db.Conn, target_id: int, post: platforms.Post) -> Ta
     _check_open(target, "edited")
     account = await accounts.usable(conn, target.account_id)
     media = None if target.media is None else replace(target.to_send, more=None)
-    media = await with_pictures(conn, media, post)
+    media = await with_pictures(conn, media, post, target.workspace_id)
     if problems := publications.problems_of(account, post, media):
         raise Refused("Some of this needs another look.", code="invalid", fields=problems)
     if target.choices == post:
         return target
     if target.state in GOING:
         await rows.call_back(conn, target, "The post was edited.")
+    elif await db.value(conn, "SELECT close_attempt_unsent(%s)", [target_id]):
+        # What was begun for it before holds the old words; one that may be out already keeps them.
+        raise WrongState("The platform already has this post: it can only be changed there.", code=LATE)
     await conn.execute(
         "UPDATE targets SET post = %s, media = %s, edited_at = clock_timestamp() WHERE id = %s",
-        [Jsonb(post.to_json()), None if media is None else Jsonb(asdict(media)), target_id],
+        [Jsonb(post.to_json()), None if media is None else Jsonb(media.to_json(target.platform)), target_id],
     )
     await events.emit(conn, "target.edited", f"target-{target_id}", workspace_id=target.workspace_id)
     await conn.execute(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -212,8 +213,9 @@ async def plan(
     chosen = await _check(conn, wanted, media)
     sent = {}
     for one in wanted:
-        whole = await with_pictures(conn, media, one.post)
-        sent[one.account_id] = None if whole is None else Jsonb(asdict(whole))
+        whole = await with_pictures(conn, media, one.post, workspace_id)
+        platform = chosen[one.account_id].platform
+        sent[one.account_id] = None if whole is None else Jsonb(whole.to_json(platform))
     publication_id = await db.value(
         conn,
         """
@@ -283,7 +285,8 @@ async def _check(conn: db.Conn, wanted: Sequence[Wanted], media: Media | None) -
     problems: dict[str, str] = {}
     for one in wanted:
         account = chosen[one.account_id] = await accounts.usable(conn, one.account_id)
-        found = problems_of(account, one.post, await with_pictures(conn, media, one.post))
+        whole = await with_pictures(conn, media, one.post, account.workspace_id)
+        found = problems_of(account, one.post, whole)
         problems |= {f"{one.account_id}.{name}": said for name, said in found.items()}
     if problems:
         raise Refused("Some of this needs another look.", code="invalid", fields=problems)
@@ -473,8 +476,11 @@ async def retry_failed(conn: db.Conn, publication_id: int) -> int:
     again = 0
     for target in publication.targets:
         if target.state in (State.FAILED, State.MISSED):
-            await retry(conn, target.id)
-            again += 1
+            # One whose account has to be connected again first leaves the others alone.
+            with contextlib.suppress(WrongState, NotFound):
+                async with conn.transaction():
+                    await retry(conn, target.id)
+                    again += 1
     return again
 
 
@@ -484,6 +490,8 @@ async def retry(conn: db.Conn, target_id: int) -> Target:
     """
     target = await rows.hold(conn, target_id)
     _, media = await video_to_post(conn, target.video_id)
-    if target.media is None and media is not None:
-        await conn.execute("UPDATE targets SET media = %s WHERE id = %s", [Jsonb(asdict(media)), target.id])
+    if target.can_retry:
+        whole = await with_pictures(conn, media, target.choices, target.workspace_id)
+        kept = None if whole is None else Jsonb(whole.to_json(target.platform))
+        await conn.execute("UPDATE targets SET media = %s WHERE id = %s", [kept, target.id])
     return await rows.retry(conn, target_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
 from app import accounts, db, queue
+from app.errors import Refused
 from app.publishing import rows
 from app.publishing.pictures import with_pictures
 from app.publishing.rows import Media, State, Target
@@ -201,12 +202,47 @@ async def supply(conn: db.Conn, video_id: int, media: Media) -> None:
         "SELECT {columns} FROM targets WHERE video_id = %s AND state = 'scheduled' FOR UPDATE",
         [video_id],
     )
-    new = []
-    for target in found:
-        kept = asdict(await with_pictures(conn, media, target.choices))
-        await conn.execute("UPDATE targets SET media = %s WHERE id = %s", [Jsonb(kept), target.id])
-        new += [replace(target, media=kept)] if target.media is None else []
-    await go_if_due(conn, new)
+    new = [await _give(conn, target, media) for target in found]
+    if media.content_type.startswith("image/"):
+        new += [await _give_later(conn, target) for target in await _naming(conn, video_id)]
+    await go_if_due(conn, [target for target in new if target is not None])
+
+
+async def _give(conn: db.Conn, target: Target, media: Media) -> Target | None:
+    """Keep the file with this planned target; gives the target if it had waited for it, else None. One whose further
+    pictures are not there yet goes on waiting, and says so: it is no trouble of the video's.
+    """
+    try:
+        whole = await with_pictures(conn, media, target.choices, target.workspace_id)
+    except Refused as refused:
+        await note(conn, target, refused.message, refused.code)
+        return None
+    kept = whole.to_json(target.platform)
+    other_file = target.media is not None and target.media.get("key") != media.key
+    # What was begun with another file is not gone on with; what may be out already stays as it is.
+    if other_file and await db.value(conn, "SELECT close_attempt_unsent(%s)", [target.id]):
+        return None
+    await conn.execute("UPDATE targets SET media = %s WHERE id = %s", [Jsonb(kept), target.id])
+    return replace(target, media=kept) if target.media is None else None
+
+
+async def _naming(conn: db.Conn, video_id: int) -> list[Target]:
+    """Planned carousels that wait for this picture."""
+    return await db.many(
+        conn,
+        Target,
+        """
+        SELECT {columns}
+          FROM targets
+         WHERE state = 'scheduled' AND media IS NULL AND post -> 'pictures' @> %s
+           FOR UPDATE""",
+        [Jsonb([video_id])],
+    )
+
+
+async def _give_later(conn: db.Conn, target: Target) -> Target | None:
+    kept = await db.value(conn, "SELECT media FROM video_to_post(%s)", [target.video_id])
+    return None if kept is None else await _give(conn, target, Media(**kept))
 
 
 async def go_if_due(conn: db.Conn, targets: Sequence[Target]) -> list[Target]:

@@ -4,7 +4,7 @@ hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -83,6 +83,17 @@ class Media:
     cover: dict[str, Any] | None = None
     # The further pictures of a carousel, each as these same fields.
     more: list[dict[str, Any]] | None = None
+
+    def to_json(self, platform: str) -> dict[str, Any]:
+        """As a target keeps it. What only newer platforms take stays out of a TikTok post: code before this one
+        reads those, and knows none of it.
+        """
+        kept = asdict(self)
+        return {
+            name: value
+            for name, value in kept.items()
+            if name not in ("cover", "more") or (value is not None and platform != "tiktok")
+        }
 
 
 @dataclass(frozen=True)
@@ -437,6 +448,9 @@ async def stop_for_video(conn: db.Conn, video_id: int, reason: str) -> None:
     """The video itself was cancelled or failed: its planned targets do not go out."""
     for target in (await of_videos(conn, [video_id]))[video_id]:
         if target.state in (State.SCHEDULED, State.QUEUED):
+            # What was begun with the old file is not gone on with when the video is made after all.
+            if await db.value(conn, "SELECT close_attempt_unsent(%s)", [target.id]):
+                continue
             stopped = await move(conn, target.id, State.CANCELLED, reason=reason, reason_code=STOPPED)
             await conn.execute("SELECT give_back_limits(%s)", [target.id])
             await leave_line(conn, stopped, reason)

@@ -71,8 +71,11 @@ async def _ask(target: Target, attempt: Attempt, handle: platforms.Handle, run: 
         access, status = await talk.with_token(
             target, lambda access: talk.ask(target, access, handle, calls, attempt.intent_at)
         )
-    except NotYet:
-        raise
+    except NotYet as error:
+        if _since(attempt) > ASK_FOR:
+            await _leave_to_person(target, run)
+            return
+        raise error
     except HouseError as error:
         await _ask_later(target, attempt, error, run)
         return
@@ -125,7 +128,7 @@ async def _conclude(
     elif status.state == "failed":
         await _failed(target, attempt, status, run)
     elif status.state == "unpublished" or (status.state == "processing" and _missing_bytes(target, status)):
-        await _not_arrived(target, attempt, run)
+        await _not_arrived(target, attempt, run, whole=status.state == "unpublished")
     else:
         await _wait(target, attempt, status, run)
 
@@ -242,16 +245,19 @@ def _missing_bytes(target: Target, status: platforms.Status) -> bool:
     return status.bytes_received is not None and status.bytes_received < target.to_send.bytes
 
 
-async def _not_arrived(target: Target, attempt: Attempt, run: int) -> None:
-    """Bytes are missing. Once the call cannot be under way any more that is a definite no: the same handle is
-    used again, which cannot make a second post whatever still arrives.
+async def _not_arrived(target: Target, attempt: Attempt, run: int, *, whole: bool) -> None:
+    """Nothing is published. Once the call cannot be under way any more that is a definite no, and the same handle is
+    used again. Where bytes are missing a late call harms nothing; where the platform has it `whole` it would be a
+    second post, so twice the call's time limit passes first, whoever made it.
     """
     committed_at = attempt.committed_at
     if committed_at is not None:
         async with db.house() as conn:
-            sending = await _is_sending(conn, target)
-        wait_s = CALL_OUT_S if sending else CALL_OVER_S
-        left_s = wait_s - (datetime.now(UTC) - committed_at).total_seconds()
+            sending = whole or await _is_sending(conn, target)
+            age_s = await db.value(
+                conn, "SELECT extract(epoch FROM clock_timestamp() - %s::timestamptz)::float", [committed_at]
+            )
+        left_s = (CALL_OUT_S if sending else CALL_OVER_S) - float(age_s)
         if left_s > 0:
             raise NotYet(
                 "The platform has not received everything yet.", after_s=min(left_s + 0.5, CALL_OVER_S)
@@ -330,6 +336,10 @@ async def _find_link(target: Target, attempt: Attempt, handle: platforms.Handle,
                 ],
             )
             await live.tell(conn, f"target-{target.id}", f"video-{target.video_id}")
+            if target.choices.first_comment:
+                await queue.defer(
+                    conn, jobs.FINISH_TARGET, workspace_id=target.workspace_id, targetId=target.id
+                )
             return
     if since < ASK_FOR:
         asks = 1 + int(since.total_seconds() // POLL_FIRST_HOUR_S)

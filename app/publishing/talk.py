@@ -94,6 +94,9 @@ async def with_token(
                 await caps.note(target, error)
                 raise
             refused = error
+            if refused.code == "access_token_invalid":
+                # It was renewed a moment ago, so the permission stands: this token died, too.
+                raise Retryable(refused.message, code="token_renewed", after_s=60) from error
     if not loses:
         raise refused
     async with db.house() as conn:

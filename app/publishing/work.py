@@ -24,6 +24,7 @@ from app.errors import (
     Unsure,
     WrongState,
 )
+from app.platforms import Kind
 from app.publishing import caps, ledger, rows, talk
 from app.publishing.rows import MACHINE, Attempt, State, Target
 
@@ -45,12 +46,19 @@ async def publish_video(video_id: int) -> None:
             for target in (await rows.of_videos(conn, [video_id]))[video_id]
             if target.job_id == job_id and target.state in (State.QUEUED, State.PUBLISHING)
         ]
+    tries = jobs.UPLOAD_VIDEO.queue.effective().tries
     waits: list[NotYet | Retryable] = []
     failures: list[HouseError] = []
     for target in targets:
         try:
             await publish(target.id)
-        except (NotYet, Retryable) as error:
+        except Retryable as error:
+            if len(targets) > 1 and queue.current().tries >= tries:
+                # No try is left for this one; the others have had none.
+                await _fail_alone(target.id, job_id, error)
+            else:
+                waits.append(error)
+        except NotYet as error:
             waits.append(error)
         except (Permanent, Refused) as error:
             failures.append(error)
@@ -119,6 +127,9 @@ async def _back_in_line(target: Target, run: int, error: NotYet | Retryable) -> 
     """Nothing is on its way: while the job waits, the target says so and why."""
     async with db.house() as conn:
         with contextlib.suppress(Superseded, WrongState):
+            if (await rows.hold(conn, target.id, run)).state != State.PUBLISHING:
+                # It was planned for another time meanwhile: that stands.
+                return
             await rows.move(
                 conn, target.id, State.QUEUED, run=run, reason=error.message, reason_code=error.code
             )
@@ -230,6 +241,10 @@ async def _begin(
                 ) from error
             await asyncio.sleep(wait_s)
             continue
+        except NotYet:
+            # A limit: nothing was begun, and waiting for it uses nothing up.
+            await ledger.uncount_init(attempt, run)
+            raise
         await ledger.keep_handle(attempt, run, handle)
         return handle
     raise Retryable("The platform does not answer.", code="init_answer_lost")
@@ -245,7 +260,11 @@ async def _resume_at(
     """Where to go on with a handle of an earlier run, by the platform's own count (never a second handle
     beside it). None when it turns out that the post is out: what was thought lost has arrived after all.
     """
-    access, status = await talk.with_token(target, lambda access: talk.ask(target, access, handle, calls))
+    try:
+        access, status = await talk.with_token(target, lambda access: talk.ask(target, access, handle, calls))
+    except Unsure as error:
+        # Asking may make a further harmless piece of what was begun; a lost answer to that has published nothing.
+        raise Retryable(error.message, code=error.code) from error
     if status.error is not None and not isinstance(status.error, (Retryable, NotYet)):
         # What was begun has failed for good (its file cannot be read, say): another one would, too.
         raise status.error
@@ -322,12 +341,25 @@ async def _send(
             # Asked about in the middle of the chunks: renew, and go on by the platform's own count.
             await accounts.fresh_token(target.account_id, refused=access.token)
             raise Retryable(error.message, code="token_renewed", after_s=0) from error
+        if isinstance(error, HouseError):
+            await _consequences(target, access, error)
         raise
     if newer is not None:
         # What the answer named is worth keeping and not worth failing for: asking finds it, too.
         with contextlib.suppress(Retryable):
             await ledger.keep_handle(attempt, run.number, newer)
     await _hand_over(target, run.number, None)
+
+
+async def _consequences(target: Target, access: accounts.Access, error: HouseError) -> None:
+    """What a no in the middle of sending means beyond this post: a cap holds the account, a permission that was taken
+    back ends its connection and lets the post wait for the next one.
+    """
+    await caps.note(target, error)
+    if platforms.get(target.platform).verdict(error.code).kind is Kind.AUTHORISATION_LOST:
+        async with db.house() as conn:
+            await accounts.lose(conn, access.account, error.message)
+        raise Permanent(error.message, code=accounts.NEEDS_RECONNECT) from error
 
 
 async def _after_permit(target: Target, attempt: Attempt, run: int, error: Exception) -> None:

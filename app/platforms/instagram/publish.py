@@ -166,7 +166,10 @@ async def status(
         return await _published(app, grant, handle, post, since, on_call)
     if now.state == "FINISHED":
         return Status("unpublished", bytes_received=media.bytes_total)
-    if now.state in ("EXPIRED", "GONE"):
+    if now.state == "EXPIRED":
+        # It was never published and cannot be any more: a definite no (section 4.5).
+        return Status("failed", reason=now.state, error=TABLE.error("upload_expired"))
+    if now.state == "GONE":
         return Status("gone", reason=now.reason or now.state)
     if now.state == "ERROR":
         return Status("failed", reason=now.reason, error=errors.failed(now.reason))
