@@ -52,7 +52,8 @@ async def found(what: str) -> checkup.Finding:
 async def test_a_house_without_workers_is_fine_but_for_them(house: pytest.MonkeyPatch) -> None:
     findings = await checkup.look()
     assert [finding.what for finding in findings] == [
-        "database", "migrations", "clock", "notices", "keys", "storage", "ffmpeg", "TikTok", "workers",
+        "database", "migrations", "clock", "notices", "keys", "storage", "ffmpeg",
+        "TikTok", "YouTube", "Instagram", "Facebook", "workers",
     ]  # fmt: skip
     assert [finding.what for finding in findings if not finding.fine] == ["workers"]
     served = "video-edit, video-processing, video-upload, social-publishing, upkeep"
@@ -158,7 +159,13 @@ async def test_a_missing_ffmpeg_is_found(house: pytest.MonkeyPatch, tmp_path: Pa
 async def test_a_platform_without_credentials_and_without_simulator_is_off(house: pytest.MonkeyPatch) -> None:
     change(house, SIMULATORS="off")
     tiktok = await found("TikTok")
-    assert (tiktok.fine, tiktok.said) == (False, "off")
+    assert (tiktok.fine, tiktok.said) == (False, "off") and "TIKTOK_CLIENT_KEY" in tiktok.mend
+    change(house, SIMULATORS="off", YOUTUBE_CLIENT_ID="id", YOUTUBE_CLIENT_SECRET="secret")
+    # One is enough: those that are off are told, and are no trouble.
+    assert [(one.fine, one.said) for one in (await found("TikTok"), await found("YouTube"))] == [
+        (True, "off"),
+        (True, "real"),
+    ]
 
 
 async def test_a_worker_that_fell_silent_is_named(house: pytest.MonkeyPatch, database: str) -> None:

@@ -270,7 +270,7 @@ def test_up_starts_everything_restarts_what_dies_and_leaves_nothing_behind(home:
     try:
         up = place.start([*BACKLOT, "up"])
         until(lambda: f"Backlot is open at http://localhost:{port}" in up.said())
-        assert "TikTok     simulated" in up.said()
+        assert "simulated  TikTok, YouTube, Instagram, Facebook" in up.said()
         second = place.run("up")
         assert (second.returncode, second.stderr[:5]) == (2, "PORT:")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -30,10 +31,15 @@ async def probe(path: Path) -> dict[str, Any] | None:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """One below those that outgoing connections take: such a one may be gone again before it is used."""
+    while True:
+        port = random.randint(15_000, 31_000)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class World:

@@ -28,7 +28,7 @@ STATEMENT = re.compile(r"^<(?P<who>[^>]*)> LOG:  (?:statement|execute [^:]*): (?
 # An idle worker beats 360 times an hour; what is left is for its timers. The web process listens.
 WORKER_HOUR, WEB_HOUR = 400, 60
 # Each look at a video reads its streams, too.
-VIDEO_WORKER, VIDEO_WEB = 195, 120
+VIDEO_WORKER, VIDEO_WEB = 205, 120
 
 
 # A stream of two segments up to the edited video, and each further segment (one for all sizes; sound has its own).

@@ -179,11 +179,14 @@ async def test_publishing_too_early_is_unsure_and_asked_about(world: World, watc
     await goes_out_once(world, account, film)
 
 
-async def test_a_container_that_nobody_published_in_a_day_is_gone(world: World) -> None:
+async def test_a_container_that_nobody_published_in_a_day_is_over_and_another_may_be_made(
+    world: World,
+) -> None:
     account, film = await world.connect(polls=0), world.film()
     kept = await world.begin(account, REEL, film)
     world.ahead_s += 24 * 3600 + 1
-    assert (await world.status(account, kept, REEL, film)).state == "gone"
+    status = await world.status(account, kept, REEL, film)
+    assert status.state == "failed" and isinstance(status.error, Retryable)
     with pytest.raises(Retryable) as caught:
         await world.send(account, kept, REEL, film)
     assert caught.value.code == "upload_expired"
