@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from app import db, platforms, publishing, videos
 from app.errors import NotFound, Refused, WrongState
@@ -258,3 +259,29 @@ async def test_the_calendar_shows_a_stretch_of_time_and_one_account(maya: Owner)
         "scheduled",
     )
     assert first.can_change and not first.held
+
+
+async def test_the_job_of_a_post_says_what_was_asked_and_holds_no_secret(maya: Owner) -> None:
+    """S2.80: content and settings as named, an account's number in place of credentials."""
+    account_id = await an_account(
+        maya,
+        platform="youtube",
+        creator=Jsonb(
+            {"handle": "m", "display_name": "M", "avatar_url": None, "privacy_levels": ["unlisted"]}
+        ),
+    )
+    post = platforms.Post(
+        title="A knot", description="2 m of rope", privacy_level="unlisted", made_for_kids=False
+    )
+    made = await planned(maya, await a_video(maya), account_id, when=publishing.When.now("UTC"), post=post)
+    async with db.house() as conn:
+        (args,) = (
+            await db.rows(conn, "SELECT args FROM procrastinate_jobs WHERE task_name = 'publish-to-youtube'")
+        )[0]
+    assert args == {
+        "targetId": made.targets[0].id,
+        "platform": "youtube",
+        "credentials": {"accountId": account_id},
+        "content": {"videoPath": "edited", "title": "A knot", "description": "2 m of rope"},
+        "settings": {"privacy": "unlisted", "allowComments": True},
+    }
