@@ -23,14 +23,21 @@ async def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str)
 
 async def waits_for_us(task: asyncio.Task[Any]) -> None:
     """Until the task's transaction stands behind a lock of another one; its failure when it ends before that."""
+    # A transaction of its own for each look: who is connected is read once in each and kept.
+    while not await _anybody_waits():
+        assert not task.done(), f"it did not wait: {task.result()}"
+        await asyncio.sleep(0.01)
+
+
+async def _anybody_waits() -> bool:
     async with db.house() as conn:
-        while not await db.value(
-            conn,
-            """
-            SELECT count(*)
-              FROM pg_locks
-              JOIN pg_stat_activity USING (pid)
-             WHERE NOT granted AND datname = current_database()""",
-        ):
-            assert not task.done(), f"it did not wait: {task.result()}"
-            await asyncio.sleep(0.01)
+        return bool(
+            await db.value(
+                conn,
+                """
+                SELECT count(*)
+                  FROM pg_locks
+                  JOIN pg_stat_activity USING (pid)
+                 WHERE NOT granted AND datname = current_database()""",
+            )
+        )
