@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from app.platforms.base import Media, OnProgress
+from app.platforms.body import Body
 from app.platforms.facebook.errors import TABLE
-from app.platforms.meta import rupload
 
 
 class Form:
@@ -38,7 +38,7 @@ class Form:
     async def pieces(self, on_progress: OnProgress | None = None) -> AsyncGenerator[bytes, None]:
         yield self._before
         async with aclosing(
-            rupload.pieces(TABLE, self._media, self._start, self._end, on_progress)
+            Body(TABLE, self._media, self._start, self._end, on_progress).pieces()
         ) as content:
             async for piece in content:
                 yield piece

@@ -5,8 +5,8 @@ Nothing here is irreversible: uploaded bytes show nobody anything before the cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from app import http
@@ -14,6 +14,7 @@ from app.errors import HouseError
 from app.platforms import calls
 from app.platforms.answers import Table
 from app.platforms.base import Media, OnCall, OnProgress
+from app.platforms.body import Body
 from app.platforms.meta import graph, usage
 
 # Meta takes all that is missing in one call, so its time limit grows with the size.
@@ -68,31 +69,6 @@ async def send(
         at_byte = now
 
 
-async def pieces(
-    table: Table, media: Media, start: int, end: int, on_progress: OnProgress | None = None
-) -> AsyncGenerator[bytes, None]:
-    """The bytes from `start` to just before `end` as they are read; Permanent `media_changed` for more or fewer.
-
-    Close it (`aclosing`), or the file behind it stays open when a call breaks off.
-    """
-    source = media.read(start, end)
-    at_byte = start
-    try:
-        async for piece in source:
-            if at_byte + len(piece) > end:
-                raise table.error("media_changed")
-            if on_progress is not None:
-                await on_progress(at_byte)
-            at_byte += len(piece)
-            yield piece
-    finally:
-        if isinstance(source, AsyncGenerator):
-            with suppress(Exception):
-                await source.aclose()
-    if at_byte != end:
-        raise table.error("media_changed")
-
-
 async def _send(
     table: Table,
     step: str,
@@ -115,7 +91,7 @@ async def _send(
     def read(answer: http.Answer) -> None:
         taken(table, answer)
 
-    async with aclosing(pieces(table, media, at_byte, media.bytes_total, on_progress)) as body:
+    async with aclosing(Body(table, media, at_byte, media.bytes_total, on_progress).pieces()) as body:
         sent = http.request(
             "POST", url, headers=headers, content=body, timeout_s=LEAST_S + left / SLOWEST_BYTES_PER_S
         )

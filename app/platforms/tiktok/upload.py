@@ -6,12 +6,12 @@ it is harmless and may be sent again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from app import http
 from app.errors import HouseError, Retryable, Unsure
 from app.platforms.base import App, BeforeLast, Grant, Handle, Media, OnCall, OnProgress, Post
+from app.platforms.body import Body
 from app.platforms.tiktok import calls, errors
 from app.platforms.tiktok.chunks import end_of_chunk
 from app.platforms.tiktok.publish import check_upload_address, status
@@ -54,7 +54,7 @@ async def send(
     at_byte, sends = from_byte, 0
     while at_byte < media.bytes_total:
         end = end_of_chunk(media.bytes_total, at_byte)
-        body = _Body(media, at_byte, end, on_progress)
+        body = Body(errors.TABLE, media, at_byte, end, on_progress)
         if end == media.bytes_total:
             await before_last()
             await _send_last(handle, media, body, on_call)
@@ -76,40 +76,7 @@ async def send(
     return None
 
 
-class _Body:
-    """The bytes of one chunk on their way; `handed` tells how many the connection was given."""
-
-    def __init__(self, media: Media, start: int, end: int, on_progress: OnProgress) -> None:
-        self.media, self.start, self.end, self.on_progress = media, start, end, on_progress
-        self.handed = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether TikTok may have got the whole chunk; before this it cannot have taken it."""
-        return self.handed >= self.end - self.start
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        source = self.media.read(self.start, self.end)
-        try:
-            async for piece in source:
-                if self.handed + len(piece) > self.end - self.start:
-                    raise errors.error("media_changed")
-                # Told before the piece leaves: what `on_progress` raises can then never follow the last byte.
-                await self.on_progress(self.start + self.handed)
-                self.handed += len(piece)
-                yield piece
-                if self.complete:
-                    break
-        finally:
-            if isinstance(source, AsyncGenerator):
-                # A stumble while closing cannot take back a chunk that is on its way.
-                with suppress(Exception):
-                    await source.aclose()
-        if not self.complete:
-            raise errors.error("media_changed")
-
-
-async def _send_chunk(handle: Handle, media: Media, body: _Body, on_call: OnCall | None) -> None:
+async def _send_chunk(handle: Handle, media: Media, body: Body, on_call: OnCall | None) -> None:
     def read(answer: http.Answer) -> None:
         if answer.status == 206:
             return
@@ -122,7 +89,7 @@ async def _send_chunk(handle: Handle, media: Media, body: _Body, on_call: OnCall
     await _put("send", handle, media, body, read, on_call, irreversible=False)
 
 
-async def _send_last(handle: Handle, media: Media, body: _Body, on_call: OnCall | None) -> None:
+async def _send_last(handle: Handle, media: Media, body: Body, on_call: OnCall | None) -> None:
     def read(answer: http.Answer) -> None:
         # A page in place of an answer comes from a gateway, which may or may not have passed the bytes on.
         if answer.status in (200, 201) and "html" not in answer.headers.get("content-type", ""):
@@ -148,7 +115,7 @@ async def _put(
     step: str,
     handle: Handle,
     media: Media,
-    body: _Body,
+    body: Body,
     read: calls.Reader,
     on_call: OnCall | None,
     *,

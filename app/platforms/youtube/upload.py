@@ -6,14 +6,15 @@ harmless, and after any stumble it is YouTube's own count that says where to go 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar
 
 from app import http
 from app.errors import HouseError, Unsure
 from app.platforms.base import App, BeforeLast, Grant, Handle, Media, OnCall, OnProgress, Post
+from app.platforms.body import Body
 from app.platforms.youtube import calls, errors
 from app.platforms.youtube.publish import Stored, check_upload_address, probe, stored
 
@@ -61,7 +62,7 @@ async def send(
         at_byte = now.bytes_received
     while at_byte < media.bytes_total:
         end = min(at_byte + CHUNK_BYTES, media.bytes_total)
-        body = _Body(media, at_byte, end, on_progress)
+        body = Body(errors.TABLE, media, at_byte, end, on_progress)
         if end == media.bytes_total:
             await before_last()
             # Nothing of the caller's runs after this: what it raised would look like a definite no.
@@ -86,41 +87,8 @@ async def send(
     raise errors.cut_off()
 
 
-class _Body:
-    """The bytes of one chunk on their way; `handed` tells how many the connection was given."""
-
-    def __init__(self, media: Media, start: int, end: int, on_progress: OnProgress) -> None:
-        self.media, self.start, self.end, self.on_progress = media, start, end, on_progress
-        self.handed = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether YouTube may have got the whole chunk; before this it cannot have taken the last one."""
-        return self.handed >= self.end - self.start
-
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        source = self.media.read(self.start, self.end)
-        try:
-            async for piece in source:
-                if self.handed + len(piece) > self.end - self.start:
-                    raise errors.error("media_changed")
-                # Told before the piece leaves: what `on_progress` raises can then never follow the last byte.
-                await self.on_progress(self.start + self.handed)
-                self.handed += len(piece)
-                yield piece
-                if self.complete:
-                    break
-        finally:
-            if isinstance(source, AsyncGenerator):
-                # A stumble while closing cannot take back a chunk that is on its way.
-                with suppress(Exception):
-                    await source.aclose()
-        if not self.complete:
-            raise errors.error("media_changed")
-
-
 async def _send_chunk(
-    grant: Grant, handle: Handle, media: Media, body: _Body, on_call: OnCall | None
+    grant: Grant, handle: Handle, media: Media, body: Body, on_call: OnCall | None
 ) -> Stored:
     def read(answer: http.Answer) -> Stored:
         if answer.status >= 500:
@@ -133,7 +101,7 @@ async def _send_chunk(
     return await _put("send", grant, handle, media, body, read, on_call, irreversible=False)
 
 
-async def _send_last(grant: Grant, handle: Handle, media: Media, body: _Body, on_call: OnCall | None) -> str:
+async def _send_last(grant: Grant, handle: Handle, media: Media, body: Body, on_call: OnCall | None) -> str:
     """The one irreversible call; gives the id of the video it made."""
 
     def read(answer: http.Answer) -> str:
@@ -181,7 +149,7 @@ async def _put(
     grant: Grant,
     handle: Handle,
     media: Media,
-    body: _Body,
+    body: Body,
     read: Callable[[http.Answer], T],
     on_call: OnCall | None,
     *,
